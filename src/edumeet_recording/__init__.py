@@ -1,0 +1,1 @@
+"""eduMEET Recording Orchestrator: records video conferences and never loses a lecture."""

@@ -1,0 +1,1 @@
+"""HTTP, WebSocket and links: the edge where input is checked."""

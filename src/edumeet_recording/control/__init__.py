@@ -1,0 +1,1 @@
+"""Commands and loops: the only places that change state."""

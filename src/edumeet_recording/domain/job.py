@@ -1,0 +1,109 @@
+"""The state machine of a recording job: one table; a missing entry is a refusal, and a refusal changes nothing."""
+
+from enum import StrEnum, unique
+from types import MappingProxyType
+
+
+@unique
+class JobStatus(StrEnum):
+    """Public status of a job; the SQL enum `job_status` equals it."""
+
+    PENDING = "pending"
+    INITIALIZING = "initializing"
+    RECORDING = "recording"
+    INTERRUPTED = "interrupted"
+    STOPPING = "stopping"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@unique
+class JobSignal(StrEnum):
+    """What can happen to a job."""
+
+    PLACED = "placed"
+    """A node was chosen and a capture row written."""
+    UNPLACED = "unplaced"
+    """The capture was lost before any media, and the job goes back to the queue."""
+    MEDIA = "media"
+    """The first packet is on a tape (of this epoch)."""
+    CAPTURE_LOST = "capture_lost"
+    """The live capture is lost although there is media on tape."""
+    STOP = "stop"
+    """Somebody, or a policy such as maxDuration, asked to end the recording."""
+    DRAINED = "drained"
+    """Every capture has shipped what it had, or is lost: the tape is as complete as it can be now."""
+    NO_MEDIA = "no_media"
+    """The recording is over and nothing is on tape."""
+    FINALIZED = "finalized"
+    """The file is made, checked and stored."""
+    FINALIZE_FAILED = "finalize_failed"
+    """No attempt at finalizing is left; the tape is kept."""
+    CANCEL = "cancel"
+    """Somebody asked to throw the recording away."""
+    EXPIRED = "expired"
+    """The job waited longer than its deadline for a node or for its room server."""
+
+
+S, E = JobStatus, JobSignal
+
+TRANSITIONS: MappingProxyType[tuple[JobStatus, JobSignal], JobStatus] = MappingProxyType(
+    {
+        (S.PENDING, E.PLACED): S.INITIALIZING,
+        (S.PENDING, E.STOP): S.CANCELLED,
+        (S.PENDING, E.CANCEL): S.CANCELLED,
+        (S.PENDING, E.EXPIRED): S.FAILED,
+        (S.INITIALIZING, E.UNPLACED): S.PENDING,
+        (S.INITIALIZING, E.MEDIA): S.RECORDING,
+        (S.INITIALIZING, E.STOP): S.STOPPING,
+        (S.INITIALIZING, E.CANCEL): S.CANCELLED,
+        (S.INITIALIZING, E.EXPIRED): S.STOPPING,
+        (S.RECORDING, E.CAPTURE_LOST): S.INTERRUPTED,
+        (S.RECORDING, E.STOP): S.STOPPING,
+        (S.RECORDING, E.CANCEL): S.CANCELLED,
+        (S.INTERRUPTED, E.MEDIA): S.RECORDING,
+        (S.INTERRUPTED, E.STOP): S.STOPPING,
+        (S.INTERRUPTED, E.CANCEL): S.CANCELLED,
+        (S.INTERRUPTED, E.EXPIRED): S.STOPPING,
+        (S.STOPPING, E.DRAINED): S.PROCESSING,
+        (S.STOPPING, E.NO_MEDIA): S.FAILED,
+        (S.STOPPING, E.CANCEL): S.CANCELLED,
+        (S.PROCESSING, E.FINALIZED): S.COMPLETED,
+        (S.PROCESSING, E.FINALIZE_FAILED): S.FAILED,
+        (S.PROCESSING, E.NO_MEDIA): S.FAILED,
+        (S.PROCESSING, E.CANCEL): S.CANCELLED,
+    }
+)
+
+FINAL = frozenset({S.COMPLETED, S.FAILED, S.CANCELLED})
+CAPTURING = frozenset({S.INITIALIZING, S.RECORDING, S.INTERRUPTED})
+"""States in which a live capture belongs to the job."""
+
+
+def next_status(status: JobStatus, signal: JobSignal) -> JobStatus | None:
+    """The status after `signal`, or None where the signal is refused."""
+    return TRANSITIONS.get((status, signal))
+
+
+@unique
+class Reason(StrEnum):
+    """Why a job is where it is; stable words, shown with a human sentence beside them."""
+
+    STOPPED = "stopped"
+    STOPPED_BEFORE_START = "stopped_before_start"
+    CANCELLED = "cancelled"
+    MAX_DURATION = "max_duration"
+    NO_MEDIA = "no_media"
+    MEDIA_ENDED = "media_ended"
+    ROOM_SERVER_LOST = "room_server_lost"
+    ROOM_SERVER_UNREACHABLE = "room_server_unreachable"
+    ROOM_SERVER_REFUSED = "room_server_refused"
+    NO_CAPACITY = "no_capacity"
+    NODE_LOST = "node_lost"
+    NODE_UNREACHABLE = "node_unreachable"
+    NODE_REFUSED = "node_refused"
+    QUEUE_DEADLINE = "queue_deadline"
+    DRAIN_DEADLINE = "drain_deadline"
+    FINALIZE_ERROR = "finalize_error"

@@ -1,0 +1,1 @@
+"""The FFmpeg node: captures RTP to tape, ships it, finalizes it."""

@@ -1,0 +1,1 @@
+"""Object storage: tapes and finished files on S3, GCS, Azure or a folder."""

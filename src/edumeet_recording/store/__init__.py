@@ -1,0 +1,1 @@
+"""PostgreSQL, the only state: named queries in sql/, one module a noun."""

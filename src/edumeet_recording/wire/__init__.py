@@ -1,0 +1,1 @@
+"""What crosses a process boundary: one frozen type a message."""
