@@ -1,0 +1,43 @@
+# The commands of this project; README, CI and CONTRIBUTING use the same names.
+
+BIN := .venv/bin
+READY := .venv/.ready
+BENCHES := bench-capture bench-start
+
+.DEFAULT_GOAL := help
+.PHONY: demo up test check format bench $(BENCHES) generated help
+
+demo: $(READY) ## Record three simulated peers into mp4, webm and mkv, and check the files
+	@$(BIN)/edumeet-recording demo
+
+up: $(READY) ## Run everything on this machine until Ctrl-C; prints the URLs and a token
+	@$(BIN)/edumeet-recording up
+
+test: $(READY) ## Run all tests
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile
+
+check: $(READY) ## Check format, lint, types and layers
+	@$(BIN)/ruff format --check
+	@$(BIN)/ruff check
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports --no-cache --no-logo
+
+format: $(READY) ## Format the code and mend what ruff can mend
+	@$(BIN)/ruff format
+	@$(BIN)/ruff check --fix
+
+bench: $(BENCHES) ## Run all benchmarks; figures also go to build/bench/
+
+$(BENCHES): bench-%: $(READY) ## Run one benchmark
+	@$(BIN)/python -m edumeet_recording.bench.$*
+
+generated: $(READY) ## Write the checked-in files that are made from code: .env.example
+	@$(BIN)/python tools/env_example.py > .env.example
+
+# Up to date as long as neither the project nor its lock has changed: warm runs install nothing.
+$(READY): pyproject.toml uv.lock tools/bootstrap
+	@tools/bootstrap
+	@touch $@
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z$$].*:.*## / { sub(/^\$$\(BENCHES\)/, "bench-NAME", $$1); sub(/:.*/, "", $$1); printf "%-12s %s\n", $$1, $$2 }' Makefile
