@@ -1,0 +1,194 @@
+"""Request bodies of the REST API: strict types, a bound for every field, unknown fields refused.
+
+What one field can tell is checked here; rules that span fields are in `api/new_recording.py`.
+"""
+
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, IPvAnyAddress, ValidationInfo, field_validator
+
+from edumeet_recording.domain.codecs import CLOCK_RATE_HZ, Codec, Container, Kind, Quality, kind_of
+from edumeet_recording.domain.request import Forwarding
+from edumeet_recording.wire.base import Body
+
+NO_CONTROLS = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$"
+"""Neither C0, C1, DEL nor Unicode's line separators: what would break a log line, a header or PostgreSQL (NUL)."""
+
+IDENTIFIER = r"^[A-Za-z0-9_][A-Za-z0-9._:@-]{0,127}$"
+"""Safe as a path segment: `.` and `..` are not identifiers."""
+
+Identifier = Annotated[str, Field(strict=True, pattern=IDENTIFIER)]
+Region = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Name = Annotated[str, Field(strict=True, min_length=1, max_length=200, pattern=NO_CONTROLS)]
+ShortText = Annotated[str, Field(strict=True, max_length=200, pattern=NO_CONTROLS)]
+Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
+Flag = Annotated[bool, Field(strict=True)]
+Milliseconds = Annotated[
+    int, Field(strict=True, ge=0, lt=4102444800000, description="Epoch milliseconds, before 2100.")
+]
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _http_url(url: str) -> str:
+    """`url` where it is an absolute http(s) URL without credentials, query or fragment; else ValueError."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be an http:// or https:// URL with a host")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not carry credentials")
+    if parts.query or parts.fragment or any(character.isspace() or character == "\\" for character in url):
+        raise ValueError("must not have a query, a fragment, spaces or backslashes")
+    if parts.port == 0:
+        raise ValueError("port 0 cannot be reached")
+    return url
+
+
+def _whole(value: float) -> float:
+    return int(value) if value.is_integer() else value
+
+
+HttpUrl = Annotated[
+    str, Field(strict=True, min_length=8, max_length=2048, pattern=NO_CONTROLS), AfterValidator(_http_url)
+]
+Cores = Annotated[float, Field(strict=True, gt=0, le=4096, allow_inf_nan=False), AfterValidator(_whole)]
+Bytes = Annotated[int, Field(strict=True, ge=0, le=2**60)]
+
+
+class RtpStream(Body):
+    """One RTP stream of the peer. `port`, `rtcpPort`: the sender's own.
+
+    `clockRate` in Hz defaults to the codec's (RFC 3551 §6, RFC 7587 §4.1).
+    """
+
+    kind: Kind
+    codec_name: Annotated[Codec, BeforeValidator(_lower)]
+    payload_type: Annotated[int, Field(strict=True, ge=0, le=127)]
+    ssrc: Annotated[int, Field(strict=True, ge=1, le=2**32 - 1)] | None = None
+    port: Port | None = None
+    rtcp_port: Port | None = None
+    clock_rate: Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)] | None = None
+    channels: Annotated[int, Field(strict=True, ge=1, le=2)] | None = None
+
+    @field_validator("codec_name")
+    @classmethod
+    def _of_the_kind(cls, codec: Codec, info: ValidationInfo) -> Codec:
+        kind = info.data.get("kind")
+        if kind is not None and kind_of(codec) is not kind:
+            raise ValueError(f"{codec} is not {'an' if kind is Kind.AUDIO else 'a'} {kind} codec")
+        return codec
+
+    @field_validator("clock_rate")
+    @classmethod
+    def _of_the_codec(cls, clock_rate: int | None, info: ValidationInfo) -> int | None:
+        codec = info.data.get("codec_name")
+        if clock_rate is not None and codec is not None and clock_rate != CLOCK_RATE_HZ[codec]:
+            raise ValueError(f"{codec} runs at {CLOCK_RATE_HZ[codec]} Hz")
+        return clock_rate
+
+    @field_validator("channels")
+    @classmethod
+    def _only_of_audio(cls, channels: int | None, info: ValidationInfo) -> int | None:
+        if channels is not None and info.data.get("kind") is Kind.VIDEO:
+            raise ValueError("video has no channels")
+        return channels
+
+
+class PeerInfo(Body):
+    """Who is recorded, for the file's report; nothing is decided by it. `joinTime` in epoch milliseconds."""
+
+    peer_id: Name
+    display_name: ShortText | None = None
+    is_authenticated: Flag | None = None
+    roles: Annotated[tuple[ShortText, ...], Field(max_length=32)] = ()
+    join_time: Milliseconds | None = None
+
+
+class RecordingOptions(Body):
+    """What the file shall be. Without `quality` the sender's is kept; `maxDuration` in seconds."""
+
+    quality: Quality | None = None
+    format: Container = Container.MP4
+    include_audio: Flag = True
+    include_video: Flag = True
+    max_duration: Annotated[float, Field(strict=True, ge=1, le=7 * 86400, allow_inf_nan=False)] | None = None
+
+
+class RequesterInfo(Body):
+    """Where the request came from, as the caller knows it. `timestamp` in epoch milliseconds."""
+
+    ip: IPvAnyAddress | None = None
+    timestamp: Milliseconds | None = None
+
+    @field_validator("ip", mode="before")
+    @classmethod
+    def _written_out(cls, value: object) -> object:
+        # ipaddress also takes integers and packed bytes: 5 is not an address anybody means
+        if value is not None and not isinstance(value, str):
+            raise ValueError("must be an IP address in text form")
+        return value
+
+
+class StartRecording(Body):
+    """`POST /api/recordings/start`.
+
+    `forwarding`: who makes the RTP flow. `room-server`: we ask the room server; `client`: the caller reads the target
+    from the answer's `rtpForwarding` and sends there itself. `priority` 9 leaves the queue first.
+    """
+
+    room_server_id: Identifier
+    room_id: Name
+    peer_id: Name
+    peer_info: PeerInfo | None = None
+    rtp_streams: Annotated[tuple[RtpStream, ...], Field(min_length=1, max_length=16)]
+    options: RecordingOptions = RecordingOptions()
+    requester_info: RequesterInfo = RequesterInfo()
+    forwarding: Forwarding = "room-server"
+    priority: Annotated[int, Field(strict=True, ge=0, le=9)] = 0
+    allow_parallel: Flag = False
+
+
+class RoomServerSpecs(Body):
+    """The room server's machine; `ram` and `diskSpace` in bytes."""
+
+    cpu_cores: Cores | None = None
+    ram: Bytes | None = None
+    has_gpu: Annotated[Flag | None, Field(alias="hasGPU")] = None
+    disk_space: Bytes | None = None
+
+
+class FFmpegNodeSpecs(Body):
+    """The node's machine: its capacity follows from `cpuCores`; `ram` and `diskSpace` in bytes."""
+
+    cpu_cores: Cores
+    ram: Bytes
+    has_gpu: Annotated[Flag | None, Field(alias="hasGPU")] = None
+    disk_space: Bytes | None = None
+
+
+class RegisterRoomServer(Body):
+    """`POST /api/nodes/room-servers/register`. `capacity`: peers it can serve."""
+
+    server_id: Identifier
+    url: HttpUrl
+    region: Region
+    capacity: Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+    specs: RoomServerSpecs = RoomServerSpecs()
+
+
+class RegisterFFmpegNode(Body):
+    """`POST /api/nodes/ffmpeg-nodes/register`. Without `nodeId` one is derived from the URL.
+
+    `failureDomain`: host, rack or zone; the two captures of a redundant recording never share one.
+    """
+
+    url: HttpUrl
+    region: Region
+    specs: FFmpegNodeSpecs
+    node_id: Identifier | None = None
+    failure_domain: Identifier | None = None
+    processing_slots: Annotated[int, Field(strict=True, ge=0, le=256)] = 1
+    version: Annotated[str, Field(strict=True, min_length=1, max_length=64, pattern=NO_CONTROLS)] | None = None

@@ -1,0 +1,272 @@
+"""What the REST API answers. Times are RFC 3339 in UTC, durations seconds, sizes bytes."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from edumeet_recording.domain.codecs import Codec, Container, Kind, Quality
+from edumeet_recording.domain.job import JobStatus
+from edumeet_recording.domain.request import Forwarding
+from edumeet_recording.wire.base import View
+from edumeet_recording.wire.node_link import StreamStats
+
+
+class FieldError(View):
+    """One thing that is wrong with the request; `field` is a path such as `rtpStreams.0.port`."""
+
+    field: str
+    reason: str
+
+
+class Problem(View):
+    """An error (RFC 9457). `code` is a stable word a program can switch on."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    errors: tuple[FieldError, ...] = ()
+
+
+class Queue(View):
+    """Where a pending job stands: `position` 1 is placed next, not before `notBefore`; it fails after `deadline`."""
+
+    position: int
+    not_before: datetime | None = None
+    deadline: datetime | None = None
+
+
+class RecordedStream(View):
+    """A stream of the recording with its live numbers, where a capture reports them."""
+
+    index: int
+    kind: Kind
+    codec_name: Codec
+    payload_type: int
+    ssrc: int | None = None
+    clock_rate: int
+    channels: int | None = None
+    stats: StreamStats | None = None
+
+
+class ForwardingPort(View):
+    """Where stream `index` is to be sent: RTP (and muxed RTCP) to `port`, separate RTCP to `rtcpPort`."""
+
+    index: int
+    kind: Kind
+    port: int
+    rtcp_port: int
+
+
+class RtpForwarding(View):
+    """The node that receives the recording's RTP; a higher `epoch` replaces a lower one."""
+
+    epoch: int
+    ip: str
+    ports: tuple[ForwardingPort, ...]
+
+
+class Options(View):
+    """What the file shall be, with the defaults filled in."""
+
+    quality: Quality | None = None
+    format: Container
+    include_audio: bool
+    include_video: bool
+    max_duration: float | None = None
+
+
+class RecordingFile(View):
+    """The finished file; `url` and `reportUrl` are paths of this API."""
+
+    bytes: int
+    sha256: str
+    container: Container
+    url: str
+    report_url: str
+
+
+class Progress(View):
+    """How far finalizing is; `fraction` from 0 to 1."""
+
+    phase: str
+    fraction: float
+
+
+class Recording(View):
+    """A recording job. `reason` is a stable word, `reasonDetail` a sentence."""
+
+    job_id: str
+    tenant_id: str | None = None
+    status: JobStatus
+    reason: str | None = None
+    reason_detail: str | None = None
+    queue: Queue | None = None
+    room_server_id: str
+    room_id: str
+    peer_id: str
+    peer_info: dict[str, object]
+    requester_info: dict[str, object]
+    requested_by: str | None = None
+    node_id: str | None = None
+    region: str
+    epoch: int
+    priority: int
+    options: Options
+    forwarding: Forwarding
+    rtp_forwarding: RtpForwarding | None = None
+    streams: tuple[RecordedStream, ...]
+    foreign_packets: dict[str, int]
+    created_at: datetime
+    started_at: datetime | None = None
+    stopped_at: datetime | None = None
+    ended_at: datetime | None = None
+    duration_s: float | None = None
+    progress: Progress | None = None
+    file: RecordingFile | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class RecordingPage(View):
+    """Recordings, newest first; `nextCursor` is absent on the last page."""
+
+    items: tuple[Recording, ...]
+    next_cursor: str | None = None
+
+
+class JobEvent(View):
+    """Something that happened to a job. `id` orders all jobs' events, `seq` counts 1, 2, 3 … within the job."""
+
+    id: int
+    job_id: str
+    seq: int
+    at: datetime
+    type: str
+    status: JobStatus
+    data: dict[str, object]
+
+
+class JobEventPage(View):
+    """Events of one job in order; ask on with `after=nextAfter`, absent on the last page."""
+
+    items: tuple[JobEvent, ...]
+    next_after: int | None = None
+
+
+class RoomServerView(View):
+    """A registered room server."""
+
+    kind: Literal["room-server"] = "room-server"
+    id: str
+    url: str
+    region: str
+    is_healthy: bool
+    health_reason: str | None = None
+    is_linked: bool
+    capacity: int
+    rooms: int
+    peers: int
+    specs: dict[str, object]
+    registered_at: datetime
+    last_heartbeat: datetime | None = None
+
+
+class FFmpegNodeView(View):
+    """A registered FFmpeg node; `capacityMcpu` and `loadMcpu` in milli-cores, `load` as the node measures it."""
+
+    kind: Literal["ffmpeg-node"] = "ffmpeg-node"
+    id: str
+    url: str
+    region: str
+    is_healthy: bool
+    health_reason: str | None = None
+    is_linked: bool
+    is_draining: bool
+    accepts_captures: bool
+    capacity_mcpu: int
+    load_mcpu: int
+    captures: int
+    processing_slots: int
+    failure_domain: str | None = None
+    version: str | None = None
+    specs: dict[str, object]
+    load: dict[str, object]
+    registered_at: datetime
+    last_heartbeat: datetime | None = None
+
+
+Node = Annotated[RoomServerView | FFmpegNodeView, Field(discriminator="kind")]
+
+
+class NodeList(View):
+    """All registered nodes."""
+
+    items: tuple[Node, ...]
+
+
+class RegisteredNode(View):
+    """Answer to a registration. `token` is good for this node only, and is not shown again."""
+
+    node_id: str
+    token: str
+    created: bool
+
+
+class RegionMetrics(View):
+    """The share of one region."""
+
+    healthy_room_servers: int
+    healthy_ffmpeg_nodes: int
+    active_recordings: int
+    total_capacity: int
+    current_load: int
+    queue_length: int
+
+
+class Metrics(View):
+    """The system at one moment. `totalCapacity` and `currentLoad` in milli-cores of healthy FFmpeg nodes."""
+
+    timestamp: datetime
+    total_room_servers: int
+    healthy_room_servers: int
+    total_ffmpeg_nodes: int
+    healthy_ffmpeg_nodes: int
+    active_recordings: int
+    total_capacity: int
+    current_load: int
+    queue_length: int
+    regional_metrics: dict[str, RegionMetrics]
+
+
+class MetricsHistory(View):
+    """Rows of `system_metrics`, oldest first."""
+
+    items: tuple[Metrics, ...]
+
+
+class ScalingEvent(View):
+    """A decision or alert of the autoscaler."""
+
+    id: int
+    at: datetime
+    region: str
+    action: str
+    reason: str
+    data: dict[str, object]
+
+
+class Liveness(View):
+    """The process answers."""
+
+    status: Literal["ok"] = "ok"
+    version: str
+
+
+class Readiness(View):
+    """What the service needs; `missing` maps each thing that is away to why."""
+
+    status: Literal["ready", "not_ready"]
+    missing: dict[str, str]
