@@ -1,1 +1,1 @@
-"""Simulated room servers with real encoders, and the analysis of what was recorded."""
+"""A room server that is not there: real encoders, real RTP, the room server contract, and the judge of the files."""
