@@ -1,0 +1,92 @@
+"""Connections to PostgreSQL: the pool, JSON as Python objects, mapped errors, the database's clock, named queries."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeAlias, cast
+
+import aiosql
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from edumeet_recording.domain.errors import Unavailable
+
+Connection: TypeAlias = asyncpg.Connection | PoolConnectionProxy
+Pool: TypeAlias = asyncpg.Pool
+
+CONNECT_TIMEOUT_S = 5
+COMMAND_TIMEOUT_S = 15
+CLOSE_TIMEOUT_S = 5
+
+_AWAY = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,  # shutting down, starting up, query cancelled by an operator
+    asyncpg.InsufficientResourcesError,  # connections, memory, disk
+    asyncpg.PostgresSystemError,
+    asyncpg.ReadOnlySQLTransactionError,  # a standby, until the fail-over is through
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+)
+
+
+@asynccontextmanager
+async def mapped_errors() -> AsyncGenerator[None]:
+    """Raises `Unavailable` where the database is away; what it refuses for a reason of its own passes as it is."""
+    try:
+        yield
+    except _AWAY as error:
+        raise Unavailable(f"the database is not available: {error or type(error).__name__}") from error
+    except asyncpg.InterfaceError as error:
+        # asyncpg has one class for "the connection is closed" and for wrong use
+        if "clos" not in str(error):
+            raise
+        raise Unavailable(f"the database is not available: {error}") from error
+
+
+@asynccontextmanager
+async def open_pool(dsn: str, size: int) -> AsyncGenerator[Pool]:
+    """At most `size` connections, closed when the block is left. Raises `Unavailable` where there is no database."""
+    async with mapped_errors():
+        pool = await asyncpg.create_pool(
+            dsn,
+            min_size=1,
+            max_size=size,
+            init=_speak_json,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=COMMAND_TIMEOUT_S,
+            server_settings={"application_name": "edumeet-recording"},
+        )
+    try:
+        yield pool
+    finally:
+        with suppress(OSError):
+            # interrupted, it drops the connections that are still in use
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await pool.close()
+
+
+async def _speak_json(connection: asyncpg.Connection) -> None:
+    for name in ("json", "jsonb"):
+        await connection.set_type_codec(name, schema="pg_catalog", encoder=_encode_json, decoder=json.loads)
+
+
+def _encode_json(value: object) -> str:
+    return json.dumps(value, allow_nan=False, separators=(",", ":"))
+
+
+async def db_now(conn: Connection) -> datetime:
+    """The database's clock, to be read once a tick or transaction and passed on."""
+    return cast("datetime", await conn.fetchval("SELECT clock_timestamp()"))
+
+
+def load_queries(noun: str) -> Any:
+    """The named queries of sql/`noun`.sql, each a method that takes a connection and its parameters by name.
+
+    `name` is an asynchronous iterator of rows, `name^` gives a row or None, `name$` a value, `name!` runs a statement.
+    """
+    path = Path(__file__).with_name("sql") / f"{noun}.sql"
+    return aiosql.from_path(path, "asyncpg", mandatory_parameters=False)
