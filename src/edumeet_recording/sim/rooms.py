@@ -1,0 +1,100 @@
+"""The rooms of a simulated room server: who publishes what, and whose media goes where; it answers the contract."""
+
+from edumeet_recording.sim.forwarding import Forwarding
+from edumeet_recording.sim.publisher import PeerMedia, Publisher
+from edumeet_recording.wire.room_link import (
+    Configured,
+    ConfigureForwarding,
+    Done,
+    RequestKeyFrameOf,
+    RequestRefused,
+    RoomRequest,
+    StopForwarding,
+)
+
+
+class Rooms:
+    """Peers and forwardings. Every forwarding lives until it is stopped: of a job, several epochs may live at once."""
+
+    def __init__(self, listen_ip: str) -> None:
+        self._listen_ip = listen_ip
+        self._rooms: dict[str, dict[str, Publisher]] = {}
+        self._forwardings: dict[tuple[str, int], Forwarding] = {}
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rooms and peers."""
+        return len(self._rooms), sum(len(peers) for peers in self._rooms.values())
+
+    def add_peer(self, room_id: str, peer_id: str, media: PeerMedia) -> Publisher:
+        """A peer joins and publishes from now on. Raises `ValueError` where it is there already."""
+        peers = self._rooms.setdefault(room_id, {})
+        if peer_id in peers:
+            raise ValueError(f"{peer_id} is in {room_id} already")
+        peers[peer_id] = Publisher(media)
+        return peers[peer_id]
+
+    async def remove_peer(self, room_id: str, peer_id: str) -> None:
+        """A peer leaves; what forwards it falls silent. Raises `KeyError` where it is not there."""
+        publisher = self._rooms[room_id].pop(peer_id)
+        if not self._rooms[room_id]:
+            del self._rooms[room_id]
+        await publisher.close()
+
+    async def close(self) -> None:
+        """Everything ends at once, without a word."""
+        for forwarding in self._forwardings.values():
+            forwarding.close()
+        self._forwardings.clear()
+        for peers in tuple(self._rooms.values()):
+            for publisher in peers.values():
+                await publisher.close()
+        self._rooms.clear()
+
+    def handle(self, request: RoomRequest) -> Configured | Done | RequestRefused:
+        """The answer to one request."""
+        match request:
+            case ConfigureForwarding():
+                return self._configure(request)
+            case StopForwarding():
+                forwarding = self._forwardings.pop((request.job_id, request.epoch), None)
+                if forwarding is not None:
+                    forwarding.close()
+                return Done(request_id=request.request_id)
+            case RequestKeyFrameOf():
+                return self._key_frame(request)
+
+    def _configure(self, request: ConfigureForwarding) -> Configured | RequestRefused:
+        key = (request.job_id, request.epoch)
+        if key not in self._forwardings:
+            made = self._forward(request)
+            if isinstance(made, RequestRefused):
+                return made
+            self._forwardings[key] = made
+        streams = self._forwardings[key].streams
+        return Configured(request_id=request.request_id, rtcp_mux=request.rtcp_mux, rtp_streams=streams)
+
+    def _forward(self, request: ConfigureForwarding) -> Forwarding | RequestRefused:
+        def refusal(code: str, error: str) -> RequestRefused:
+            return RequestRefused(request_id=request.request_id, code=code, error=error)
+
+        peers = self._rooms.get(request.room_id)
+        if peers is None:
+            return refusal("no_such_room", f"there is no room {request.room_id}")
+        publisher = peers.get(request.peer_id)
+        if publisher is None:
+            return refusal("no_such_peer", f"there is no peer {request.peer_id} in room {request.room_id}")
+        if request.srtp is not None:
+            return refusal("srtp_unsupported", "this room server sends plain RTP only")
+        if all(publisher.media.codec(asked.kind) is None for asked in request.rtp_streams):
+            return refusal("no_such_stream", f"peer {request.peer_id} publishes nothing of what is asked for")
+        try:
+            return Forwarding(request, publisher, self._listen_ip)
+        except OSError as error:
+            return refusal("no_socket", f"no socket to send from: {error}")
+
+    def _key_frame(self, request: RequestKeyFrameOf) -> Done:
+        for (job_id, _epoch), forwarding in self._forwardings.items():
+            if job_id == request.job_id:
+                forwarding.request_key_frame()
+        return Done(request_id=request.request_id)
