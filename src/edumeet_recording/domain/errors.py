@@ -64,9 +64,7 @@ class Refused(OrchestratorError):
 
     code = "refused"
 
-    def __init__(
-        self, message: str, *, retry_after_s: int, code: str | None = None, field: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, retry_after_s: int, code: str | None = None, field: str | None = None) -> None:
         super().__init__(message, code=code, field=field)
         self.retry_after_s = retry_after_s
 

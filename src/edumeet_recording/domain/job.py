@@ -1,7 +1,11 @@
 """The state machine of a recording job: one table; a missing entry is a refusal, and a refusal changes nothing."""
 
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum, unique
 from types import MappingProxyType
+
+from edumeet_recording.domain.request import Forwarding, JobOptions, RequestStream
 
 
 @unique
@@ -107,3 +111,38 @@ class Reason(StrEnum):
     QUEUE_DEADLINE = "queue_deadline"
     DRAIN_DEADLINE = "drain_deadline"
     FINALIZE_ERROR = "finalize_error"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A stored recording job, as far as decisions need it; `version` guards every change (compare-and-set).
+
+    `deadline` ends the present state (`domain/deadlines.py`), `not_before` holds back the next placement.
+    """
+
+    id: str
+    tenant_id: str | None
+    room_server_id: str
+    room_id: str
+    peer_id: str
+    region: str
+    rtp_streams: tuple[RequestStream, ...]
+    options: JobOptions
+    forwarding: Forwarding
+    cost_mcpu: int
+    status: JobStatus
+    reason: str | None
+    reason_detail: str | None
+    version: int
+    epoch: int
+    attempts: int
+    not_before: datetime | None
+    deadline: datetime | None
+    created_at: datetime
+    started_at: datetime | None
+    stopped_at: datetime | None
+    processing_node_id: str | None
+    processing_attempt: int
+    processing_lease_until: datetime | None
+    file_key: str | None
+    legal_hold: bool

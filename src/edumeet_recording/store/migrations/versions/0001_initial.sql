@@ -45,7 +45,6 @@ CREATE TABLE ffmpeg_nodes (
     load JSONB NOT NULL DEFAULT '{}',
     -- raised in the transaction that changes what the node should do; its link compares
     desired_revision BIGINT NOT NULL DEFAULT 1,
-    journal_seq BIGINT NOT NULL DEFAULT 0,
     linked_replica TEXT,
     token_sha256 BYTEA NOT NULL,
     registered_at TIMESTAMPTZ NOT NULL,
@@ -103,6 +102,8 @@ CREATE TABLE recording_jobs (
     legal_hold BOOLEAN NOT NULL DEFAULT false,
     tape_deleted_at TIMESTAMPTZ,
     deleted_at TIMESTAMPTZ,
+    -- when the objects of a deleted job were removed from storage
+    purged_at TIMESTAMPTZ,
     CONSTRAINT recording_jobs_final_has_end CHECK (
         (status IN ('completed', 'failed', 'cancelled')) = (ended_at IS NOT NULL)),
     CONSTRAINT recording_jobs_completed_has_file CHECK (status <> 'completed' OR file_key IS NOT NULL)
@@ -125,6 +126,7 @@ CREATE TABLE captures (
     forwarding TEXT NOT NULL DEFAULT 'none' CHECK (forwarding IN ('none', 'configured', 'failed', 'stopped')),
     forwarding_error TEXT,
     forwarding_attempts INTEGER NOT NULL DEFAULT 0,
+    forwarding_retry_at TIMESTAMPTZ,
     stats JSONB NOT NULL DEFAULT '{}',
     lost_reason TEXT,
     created_at TIMESTAMPTZ NOT NULL,

@@ -1,0 +1,126 @@
+"""What a node says of its captures, applied: ports open, first packet, drained, lost, chunks stored."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from edumeet_recording.config import OrchestratorSettings
+from edumeet_recording.control.processing import finalize_done, finalize_failed
+from edumeet_recording.control.transitions import capture_over, limits_of, signal
+from edumeet_recording.domain.capture import LIVE, CaptureState
+from edumeet_recording.domain.job import JobSignal, Reason
+from edumeet_recording.store import captures, jobs
+from edumeet_recording.store.captures import Capture
+from edumeet_recording.store.transaction import Channel, Transactor, Tx
+from edumeet_recording.wire.node_link import (
+    CaptureDrained,
+    CaptureReport,
+    ChunkStored,
+    FinalizeDone,
+    FinalizeFailed,
+    JournalEntry,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureCommands:
+    """Applies reports and journal entries of nodes; every one of them may come twice."""
+
+    db: Transactor
+    settings: OrchestratorSettings
+
+    async def report(self, node_id: str, report: CaptureReport) -> None:
+        """Apply one report; one of another node, of an old epoch or of an ended capture changes nothing."""
+
+        async def work(tx: Tx) -> None:
+            capture = await captures.by_id(tx.conn, report.capture_id)
+            if capture is None or capture.node_id != node_id or capture.state not in LIVE:
+                return
+            if report.error is not None:
+                limits = limits_of(self.settings)
+                await capture_over(
+                    tx, limits, capture, CaptureState.LOST, reason=Reason.NODE_REFUSED, detail=report.error
+                )
+                return
+            if report.ports and capture.state is CaptureState.ASSIGNED:
+                await self._prepared(tx, capture, report)
+            if report.first_packet_at is not None:
+                at = datetime.fromtimestamp(report.first_packet_at, UTC)
+                await self._receiving(tx, capture, min(at, tx.now))
+
+        await self.db.run(work)
+
+    async def _prepared(self, tx: Tx, capture: Capture, report: CaptureReport) -> None:
+        if await captures.prepare(tx.conn, capture.node_id, report, tx.now) is None:
+            return
+        job = await jobs.by_id(tx.conn, capture.job_id)
+        if job is None:
+            return
+        if job.forwarding == "room-server":
+            tx.hint(Channel.FORWARDING)
+            return
+        await captures.forward(tx.conn, capture.id, capture.streams)
+        ports = [port.model_dump(by_alias=True) for port in report.ports]
+        data = {"epoch": capture.epoch, "nodeId": capture.node_id, "ip": report.ip, "ports": ports}
+        await jobs.note(tx.conn, job.id, event="rtp_forwarding", now=tx.now, data=data)
+        tx.hint(Channel.EVENTS)
+
+    async def _receiving(self, tx: Tx, capture: Capture, first_packet_at: datetime) -> None:
+        if await captures.receive(tx.conn, capture.node_id, capture.id, first_packet_at) is None:
+            return
+        job = await jobs.by_id(tx.conn, capture.job_id)
+        if job is not None:
+            data = {"captureId": capture.id, "nodeId": capture.node_id, "epoch": capture.epoch}
+            limits = limits_of(self.settings)
+            await signal(tx, limits, job, JobSignal.MEDIA, data=data, at=first_packet_at, attempts=0)
+
+    async def lost(self, capture_id: str, reason: Reason, detail: str) -> None:
+        """A capture that will not come back; its job is placed again, or finalized."""
+
+        async def work(tx: Tx) -> None:
+            capture = await captures.by_id(tx.conn, capture_id)
+            if capture is not None:
+                await capture_over(
+                    tx, limits_of(self.settings), capture, CaptureState.LOST, reason=reason, detail=detail
+                )
+
+        await self.db.run(work)
+
+    async def node_lost(self, node_id: str, detail: str) -> None:
+        """Every capture of a node is lost."""
+        for capture in await self.db.run(lambda tx: captures.live_of_node(tx.conn, node_id)):
+            await self.lost(capture.id, Reason.NODE_LOST, f"node {node_id}: {detail}")
+
+    async def journal(self, node_id: str, entries: tuple[JournalEntry, ...]) -> None:
+        """Apply journal entries in order; when this returns they are in the database and may be acknowledged."""
+        for entry in entries:
+            match entry.body:
+                case ChunkStored() as stored:
+                    await self._chunk_stored(node_id, stored)
+                case CaptureDrained() as drained:
+                    await self._drained(node_id, drained)
+                case FinalizeDone() as done:
+                    await finalize_done(self.db, self.settings, node_id, done)
+                case FinalizeFailed() as failed:
+                    await finalize_failed(self.db, self.settings, node_id, failed)
+
+    async def _chunk_stored(self, node_id: str, stored: ChunkStored) -> None:
+        await self.db.run(lambda tx: captures.insert_chunk(tx.conn, node_id, stored.capture_id, stored.chunk, tx.now))
+
+    async def _drained(self, node_id: str, drained: CaptureDrained) -> None:
+        async def work(tx: Tx) -> None:
+            capture = await captures.by_id(tx.conn, drained.capture_id)
+            if capture is None or capture.node_id != node_id:
+                return
+            detail = f"node {node_id} ended the capture by itself"
+            limits = limits_of(self.settings)
+            await capture_over(tx, limits, capture, CaptureState.DRAINED, reason=Reason.NODE_LOST, detail=detail)
+
+        await self.db.run(work)
+
+    async def late_tick(self) -> None:
+        """Captures whose node did not open ports in time are lost."""
+        timeout_s = self.settings.prepare_timeout_s
+        late = await self.db.run(lambda tx: captures.late(tx.conn, tx.now - timedelta(seconds=timeout_s)))
+        for capture in late:
+            detail = f"node {capture.node_id} did not open ports within {timeout_s:g} s"
+            await self.lost(capture.id, Reason.NODE_UNREACHABLE, detail)

@@ -1,0 +1,234 @@
+"""What the API can ask for: one transaction a command, with its checks, its idempotency and its events."""
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import uuid4
+
+import structlog
+
+from edumeet_recording.config import OrchestratorSettings
+from edumeet_recording.control.captures import CaptureCommands
+from edumeet_recording.control.dispatch import place_job
+from edumeet_recording.control.node_links import apply_heartbeat, desired_of
+from edumeet_recording.control.transitions import end_recording, limits_of
+from edumeet_recording.domain.deadlines import deadline_after
+from edumeet_recording.domain.errors import Conflict, InvalidRequest, NoCapacity, NotFound, Unauthenticated
+from edumeet_recording.domain.job import FINAL, Job, JobSignal, JobStatus, Reason
+from edumeet_recording.domain.placement import capacity_mcpu, price_mcpu
+from edumeet_recording.domain.request import (
+    FFmpegNodeRegistration,
+    NewJob,
+    Registered,
+    RoomServerRegistration,
+    StartOutcome,
+)
+from edumeet_recording.store import jobs, nodes
+from edumeet_recording.store.nodes import NodeKind, NodeRecord
+from edumeet_recording.store.transaction import Channel, Transactor, Tx
+from edumeet_recording.wire.node_link import HeartbeatAnswer, HeartbeatPost
+from edumeet_recording.wire.room_link import RoomHeartbeat
+
+log = structlog.get_logger()
+QUEUE_FULL_RETRY_S = 30
+DEFAULT_CORES = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """The commands of the API; each raises errors of `domain.errors`. `tenant` None sees every tenant's jobs."""
+
+    db: Transactor
+    settings: OrchestratorSettings
+    captures: CaptureCommands
+
+    async def start(self, new: NewJob) -> StartOutcome:
+        """Accept a recording and place it at once where a node is free; else it waits in the queue."""
+        limits = limits_of(self.settings)
+
+        async def work(tx: Tx) -> StartOutcome:
+            repeated = await self._repeated(tx, new)
+            if repeated is not None:
+                return repeated
+            region = await self._room_server_region(tx, new)
+            await jobs.lock_peer(tx.conn, new)
+            if not new.allow_parallel:
+                running = await jobs.live_job_of_peer(tx.conn, new)
+                if running is not None:
+                    message = f"peer {new.peer_id} is already recorded by job {running}; allowParallel permits another"
+                    raise Conflict(message, code="already_recording", field="peerId")
+            job = await jobs.insert(
+                tx.conn,
+                new,
+                job_id=uuid4().hex,
+                region=region,
+                cost_mcpu=price_mcpu(new.rtp_streams),
+                deadline=deadline_after(JobStatus.PENDING, tx.now, limits),
+                now=tx.now,
+            )
+            if not await place_job(tx, limits, job):
+                await self._check_queue(tx)
+            tx.hint(Channel.EVENTS)
+            return StartOutcome(job.id, created=True)
+
+        return await self.db.run(work)
+
+    async def _repeated(self, tx: Tx, new: NewJob) -> StartOutcome | None:
+        if new.idempotency_key is None:
+            return None
+        earlier = await jobs.job_of_key(tx.conn, new.idempotency_key, new.tenant_id)
+        if earlier is None:
+            return None
+        job_id, request_sha256 = earlier
+        if request_sha256 != new.request_sha256:
+            message = "this Idempotency-Key was used with another body"
+            raise Conflict(message, code="idempotency_key_reused", field="Idempotency-Key")
+        return StartOutcome(job_id, created=False)
+
+    async def _room_server_region(self, tx: Tx, new: NewJob) -> str:
+        server = await nodes.by_id(tx.conn, "room-server", new.room_server_id)
+        if server is None:
+            message = f"room server {new.room_server_id} is not registered"
+            raise InvalidRequest(message, code="unknown_room_server", field="roomServerId")
+        return server.region
+
+    async def _check_queue(self, tx: Tx) -> None:
+        if await jobs.queue_length(tx.conn) > self.settings.queue_limit:
+            message = f"no node is free and {self.settings.queue_limit} recordings wait already"
+            raise NoCapacity(message, retry_after_s=QUEUE_FULL_RETRY_S)
+
+    async def stop(self, job_id: str, tenant: str | None) -> None:
+        """End a recording and keep what was recorded; an ended job stays as it is."""
+        await self._end(job_id, tenant, JobSignal.STOP, Reason.STOPPED)
+
+    async def cancel(self, job_id: str, tenant: str | None) -> None:
+        """End a recording and throw away what was recorded; a job that ended otherwise is refused."""
+        job = await self._end(job_id, tenant, JobSignal.CANCEL, Reason.CANCELLED)
+        if job.status in FINAL and job.status is not JobStatus.CANCELLED:
+            raise Conflict(f"recording {job_id} is {job.status} already", code="already_ended")
+
+    async def _end(self, job_id: str, tenant: str | None, sent: JobSignal, reason: Reason) -> Job:
+        async def work(tx: Tx) -> Job:
+            job = await _job_of(tx, job_id, tenant)
+            why = Reason.STOPPED_BEFORE_START if (job.status, sent) == (JobStatus.PENDING, JobSignal.STOP) else reason
+            await end_recording(tx, limits_of(self.settings), job, sent, reason=why)
+            return job
+
+        return await self.db.run(work)
+
+    async def delete(self, job_id: str, tenant: str | None) -> None:
+        """Remove an ended recording with its files; refused under legal hold and while it runs."""
+
+        async def work(tx: Tx) -> None:
+            job = await _job_of(tx, job_id, tenant)
+            if job.legal_hold:
+                raise Conflict(f"recording {job_id} is under legal hold", code="legal_hold")
+            if job.status not in FINAL:
+                raise Conflict(f"recording {job_id} is {job.status}; stop or cancel it first", code="not_ended")
+            await jobs.mark_deleted(tx.conn, job, tx.now)
+
+        await self.db.run(work)
+
+    async def register_room_server(self, new: RoomServerRegistration, token: str | None) -> Registered:
+        """Register a room server; an id that lives is only given to who shows its token."""
+        fresh = secrets.token_urlsafe(32)
+
+        async def work(tx: Tx) -> bool:
+            await self._check_takeover(tx, "room-server", new.server_id, token)
+            return await nodes.register_room_server(tx.conn, new, _digest(fresh), tx.now)
+
+        created = await self.db.run(work)
+        log.info("room_server_registered", server_id=new.server_id, url=new.url, region=new.region)
+        return Registered(new.server_id, fresh, created)
+
+    async def register_ffmpeg_node(self, new: FFmpegNodeRegistration, token: str | None) -> Registered:
+        """Register an FFmpeg node; without an id it gets one that its URL determines, so repeating is harmless."""
+        fresh = secrets.token_urlsafe(32)
+        node_id = new.node_id or "ffmpeg-node-" + hashlib.sha256(new.url.encode()).hexdigest()[:12]
+        cores = new.specs.get("cpuCores", DEFAULT_CORES)
+        capacity = capacity_mcpu(cores if isinstance(cores, int | float) else DEFAULT_CORES)
+
+        async def work(tx: Tx) -> bool:
+            await self._check_takeover(tx, "ffmpeg-node", node_id, token)
+            tx.hint(Channel.NODE, node_id)
+            return await nodes.register_ffmpeg_node(
+                tx.conn, new, node_id=node_id, capacity_mcpu=capacity, token_sha256=_digest(fresh), now=tx.now
+            )
+
+        created = await self.db.run(work)
+        log.info("ffmpeg_node_registered", node_id=node_id, url=new.url, region=new.region)
+        return Registered(node_id, fresh, created)
+
+    async def _check_takeover(self, tx: Tx, kind: NodeKind, node_id: str, token: str | None) -> None:
+        held = await nodes.by_id(tx.conn, kind, node_id)
+        if held is None or _token_fits(held, token):
+            return
+        quiet_s = self.settings.heartbeat_timeout_s if kind == "ffmpeg-node" else self.settings.room_server_timeout_s
+        beats = held.last_heartbeat is not None and tx.now - held.last_heartbeat < timedelta(seconds=quiet_s)
+        if beats or held.linked_replica is not None:
+            raise Conflict(f"{node_id} is alive, and only its own token can register it again", code="node_alive")
+
+    async def authenticate_node(self, kind: NodeKind, node_id: str, token: str | None) -> None:
+        """Raises `Unauthenticated` unless `token` is the one that this node got at registration."""
+        held = await self.db.run(lambda tx: nodes.by_id(tx.conn, kind, node_id))
+        if held is None or not _token_fits(held, token):
+            raise Unauthenticated(f"this is not the token of {node_id}")
+
+    async def deregister_node(self, node_id: str) -> None:
+        """Forget a node or room server; what still records there ends, or moves, as if it had died."""
+
+        async def work(tx: Tx) -> bool:
+            if await nodes.deregister(tx.conn, "ffmpeg-node", node_id, tx.now):
+                return True
+            if await nodes.by_id(tx.conn, "room-server", node_id) is None:
+                raise NotFound(f"node {node_id} is not registered")
+            running = await nodes.live_jobs_of_room_server(tx.conn, node_id)
+            if running:
+                message = f"room server {node_id} has {running} recordings that are not ended"
+                raise Conflict(message, code="room_server_in_use")
+            await nodes.deregister(tx.conn, "room-server", node_id, tx.now)
+            return False
+
+        if await self.db.run(work):
+            await self.captures.node_lost(node_id, "deregistered")
+
+    async def set_draining(self, node_id: str, draining: bool) -> None:
+        """Have an FFmpeg node take no new captures, or take them again."""
+
+        async def work(tx: Tx) -> None:
+            if not await nodes.set_draining(tx.conn, node_id, draining):
+                raise NotFound(f"FFmpeg node {node_id} is not registered")
+            tx.hint(Channel.NODE, node_id)
+            tx.hint(Channel.DISPATCH)
+
+        await self.db.run(work)
+
+    async def node_heartbeat(self, node_id: str, post: HeartbeatPost) -> HeartbeatAnswer:
+        """The posted heartbeat of a node without a link, answered with what it should do."""
+        await apply_heartbeat(self.captures, node_id, post)
+        await self.captures.journal(node_id, post.journal)
+        ack = max((entry.seq for entry in post.journal), default=0)
+        return HeartbeatAnswer(desired=await desired_of(self.db, node_id), ack=ack)
+
+    async def room_server_heartbeat(self, beat: RoomHeartbeat) -> None:
+        """The posted heartbeat of a room server."""
+        await self.db.run(
+            lambda tx: nodes.store_room_heartbeat(tx.conn, beat.server_id, beat.rooms, beat.peers, tx.now)
+        )
+
+
+async def _job_of(tx: Tx, job_id: str, tenant: str | None) -> Job:
+    job = await jobs.by_id(tx.conn, job_id)
+    if job is None or (tenant is not None and job.tenant_id != tenant):
+        raise NotFound(f"recording {job_id} does not exist")
+    return job
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+def _token_fits(node: NodeRecord, token: str | None) -> bool:
+    return token is not None and hmac.compare_digest(node.token_sha256, _digest(token))

@@ -1,0 +1,52 @@
+"""Carries out what `domain/deadlines.py` says is due."""
+
+from datetime import datetime
+
+from edumeet_recording.config import OrchestratorSettings
+from edumeet_recording.control.transitions import capture_over, end_recording, limits_of, settle, signal
+from edumeet_recording.domain.capture import LIVE, CaptureState
+from edumeet_recording.domain.deadlines import Limits, due
+from edumeet_recording.domain.job import JobSignal, JobStatus, Reason
+from edumeet_recording.store import captures, jobs
+from edumeet_recording.store.transaction import Transactor, Tx
+
+
+async def deadline_tick(db: Transactor, settings: OrchestratorSettings) -> None:
+    """End the states that have lasted too long, and settle stopping jobs that were left behind."""
+    limits = limits_of(settings)
+
+    async def read(tx: Tx) -> list[tuple[str, datetime | None]]:
+        found = await jobs.in_time(tx.conn, tx.now)
+        return [(job.id, last) for job, last in found if due(job, last, tx.now, limits) is not None]
+
+    for job_id, last_packet_at in await db.run(read):
+
+        async def work(tx: Tx, job_id: str = job_id, last: datetime | None = last_packet_at) -> None:
+            await _carry_out(tx, limits, job_id, last)
+
+        await db.run(work)
+    for left in await db.run(lambda tx: jobs.to_settle(tx.conn)):
+
+        async def settle_left(tx: Tx, job_id: str = left.id) -> None:
+            job = await jobs.by_id(tx.conn, job_id)
+            if job is not None:
+                await settle(tx, limits, job)
+
+        await db.run(settle_left)
+
+
+async def _carry_out(tx: Tx, limits: Limits, job_id: str, last_packet_at: datetime | None) -> None:
+    job = await jobs.by_id(tx.conn, job_id)
+    verdict = None if job is None else due(job, last_packet_at, tx.now, limits)
+    if job is None or verdict is None:
+        return
+    if job.status is JobStatus.PENDING:
+        await signal(tx, limits, job, verdict.signal, reason=verdict.reason, detail=verdict.detail)
+    elif verdict.signal is JobSignal.DRAINED:
+        for capture in await captures.of_job(tx.conn, job.id):
+            if capture.state in LIVE:
+                await capture_over(
+                    tx, limits, capture, CaptureState.LOST, reason=Reason.DRAIN_DEADLINE, detail=verdict.detail
+                )
+    else:
+        await end_recording(tx, limits, job, verdict.signal, reason=verdict.reason, detail=verdict.detail)

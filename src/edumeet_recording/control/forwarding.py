@@ -1,0 +1,181 @@
+"""Tells room servers where to send, and when to stop: what is prepared gets forwarded, what is over does not."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from edumeet_recording.config import OrchestratorSettings
+from edumeet_recording.control.room_links import RoomLinks
+from edumeet_recording.control.transitions import retry_at
+from edumeet_recording.domain.codecs import Kind
+from edumeet_recording.domain.errors import Unavailable
+from edumeet_recording.domain.job import Reason
+from edumeet_recording.rooms.base import RoomServer, RoomServerRefused, RoomServerUnreachable
+from edumeet_recording.store import captures, jobs, nodes
+from edumeet_recording.store.captures import Forwarding
+from edumeet_recording.store.transaction import Channel, Transactor, Tx
+from edumeet_recording.wire.node_link import Stream
+from edumeet_recording.wire.room_link import (
+    Configured,
+    ConfigureForwarding,
+    RequestedStream,
+    SentStream,
+    StopForwarding,
+    TargetNode,
+    TargetPort,
+)
+
+log = structlog.get_logger()
+
+STOP_ATTEMPTS = 10
+"""A room server that cannot be told to stop for this often is left alone: the node's port is closed anyway."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardingLoop:
+    """One replica's share of the room servers: those linked here, and on the leader those without a link."""
+
+    db: Transactor
+    settings: OrchestratorSettings
+    links: RoomLinks
+    at_url: Callable[[str], RoomServer]
+    leading: Callable[[], bool]
+
+    async def tick(self) -> None:
+        """Tell every room server what it is still to be told; none waits for another."""
+        linked, leading = self.links.linked, self.leading()
+        start = await self.db.run(lambda tx: captures.to_forward(tx.conn, linked, leading, tx.now))
+        stop = await self.db.run(lambda tx: captures.to_unforward(tx.conn, linked, leading, tx.now))
+        async with asyncio.TaskGroup() as tasks:
+            for wanted in start:
+                tasks.create_task(self._configure(wanted))
+            for over in stop:
+                tasks.create_task(self._stop(over))
+
+    def _server(self, forwarding: Forwarding) -> RoomServer:
+        return self.links.get(forwarding.room_server_id) or self.at_url(forwarding.room_server_url)
+
+    async def _configure(self, wanted: Forwarding) -> None:
+        try:
+            answer = await self._server(wanted).configure(request_of(wanted))
+            streams = sent_streams(wanted.capture.streams, answer)
+        except RoomServerUnreachable as error:
+            await self._failed(wanted, Reason.ROOM_SERVER_UNREACHABLE, error.message)
+        except RoomServerRefused as error:
+            await self._failed(wanted, Reason.ROOM_SERVER_REFUSED, error.message)
+        else:
+            await self._configured(wanted, streams)
+
+    async def _configured(self, wanted: Forwarding, streams: tuple[Stream, ...]) -> None:
+        capture = wanted.capture
+
+        async def work(tx: Tx) -> None:
+            if await captures.forward(tx.conn, capture.id, streams) is None:
+                return
+            await nodes.raise_revision(tx.conn, capture.node_id)
+            data = {"epoch": capture.epoch, "nodeId": capture.node_id, "ip": capture.ip, "ports": capture.ports}
+            await jobs.note(tx.conn, capture.job_id, event="rtp_forwarding", now=tx.now, data=data)
+            tx.hint(Channel.NODE, capture.node_id)
+            tx.hint(Channel.EVENTS)
+
+        await self.db.run(work)
+
+    async def _failed(self, wanted: Forwarding, reason: Reason, detail: str) -> None:
+        capture = wanted.capture
+        log.warning("forwarding_failed", job_id=capture.job_id, reason=reason, detail=detail)
+
+        async def work(tx: Tx) -> None:
+            again = retry_at(capture.forwarding_attempts, tx.now)
+            await captures.fail_forwarding(tx.conn, capture.id, detail, again)
+            data = {"reason": reason, "detail": detail, "attempt": capture.forwarding_attempts + 1}
+            await jobs.note(
+                tx.conn, capture.job_id, event="forwarding_failed", now=tx.now, data=data, reason=reason, detail=detail
+            )
+            tx.hint(Channel.EVENTS)
+
+        await self.db.run(work)
+
+    async def _stop(self, over: Forwarding) -> None:
+        capture = over.capture
+        error: str | None = None
+        try:
+            await self._server(over).tell(StopForwarding(job_id=capture.job_id, epoch=capture.epoch))
+        except RoomServerRefused as refused:
+            error = refused.message
+        except RoomServerUnreachable as unreachable:
+            error = unreachable.message
+            if capture.forwarding_attempts < STOP_ATTEMPTS:
+                await self._stop_later(over, unreachable.message)
+                return
+        await self.db.run(lambda tx: captures.end_forwarding(tx.conn, capture.id, error))
+
+    async def _stop_later(self, over: Forwarding, detail: str) -> None:
+        capture = over.capture
+        await self.db.run(
+            lambda tx: captures.fail_forwarding(
+                tx.conn, capture.id, detail, retry_at(capture.forwarding_attempts, tx.now)
+            )
+        )
+
+
+def request_of(wanted: Forwarding) -> ConfigureForwarding:
+    """What a room server is asked for a prepared capture."""
+    capture = wanted.capture
+    if capture.ip is None:
+        raise Unavailable(f"capture {capture.id} has no address yet")
+    ports = {port["index"]: port for port in capture.ports}
+    asked = {stream["index"]: stream for stream in wanted.requested}
+    return ConfigureForwarding(
+        job_id=capture.job_id,
+        epoch=capture.epoch,
+        room_id=wanted.room_id,
+        peer_id=wanted.peer_id,
+        target_node=TargetNode(
+            ip=capture.ip,
+            ports=tuple(TargetPort.model_validate(ports[stream.index]) for stream in capture.streams),
+        ),
+        rtp_streams=tuple(
+            RequestedStream(
+                index=stream.index,
+                kind=Kind(stream.kind),
+                port=ports[stream.index]["port"],
+                rtcp_port=ports[stream.index]["rtcpPort"],
+                payload_type=asked[stream.index]["payload_type"],
+                ssrc=asked[stream.index]["ssrc"],
+                codec_name=stream.codec,
+                clock_rate=stream.clock_rate,
+                channels=stream.channels,
+            )
+            for stream in capture.streams
+        ),
+    )
+
+
+def sent_streams(expected: tuple[Stream, ...], answer: Configured) -> tuple[Stream, ...]:
+    """The expected streams as they will really be sent; raises `RoomServerRefused` where one is missing."""
+    sent = {stream.index: stream for stream in answer.rtp_streams}
+    missing = [stream.index for stream in expected if stream.index not in sent]
+    if missing:
+        raise RoomServerRefused(f"the room server's answer lacks stream {missing[0]}")
+    return tuple(_as_sent(stream, sent[stream.index]) for stream in expected)
+
+
+def _as_sent(expected: Stream, sent: SentStream) -> Stream:
+    if sent.kind is not expected.kind:
+        raise RoomServerRefused(f"stream {expected.index} was asked for as {expected.kind}, and is {sent.kind}")
+    return Stream(
+        index=expected.index,
+        kind=sent.kind,
+        codec=sent.codec_name,
+        payload_type=sent.payload_type,
+        ssrc=sent.ssrc,
+        clock_rate=sent.clock_rate,
+        channels=sent.channels,
+        rtx_payload_type=sent.rtx_payload_type,
+        rtx_ssrc=sent.rtx_ssrc,
+        source_ip=sent.source_ip,
+        source_port=sent.source_port,
+        srtp=sent.srtp,
+    )

@@ -1,0 +1,64 @@
+"""The one way to run a loop: interval, jitter, time-out, early wake, and the end after N failures in a row."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+import structlog
+
+from edumeet_recording.domain.errors import Unavailable
+
+log = structlog.get_logger()
+
+
+class LoopBroken(Exception):
+    """A loop failed too often in a row; its process ends and is started clean."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """A tick to be called every `interval_s` seconds (±10 %), or as soon as `wake` is set.
+
+    A tick that takes longer than `timeout_s` is cancelled and counts as a failure. `Unavailable` (the database is
+    away) is no failure of the loop: it waits for its return.
+    """
+
+    name: str
+    tick: Callable[[], Awaitable[None]]
+    interval_s: float
+    timeout_s: float = 30.0
+    most_failures: int = 10
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def hint(self, _payload: str = "") -> None:
+        """Tick now."""
+        self.wake.set()
+
+    async def run(self) -> NoReturn:
+        """Tick until cancelled; raises `LoopBroken` after `most_failures` failures in a row."""
+        failures = 0
+        while True:
+            self.wake.clear()
+            try:
+                async with asyncio.timeout(self.timeout_s):
+                    await self.tick()
+            except Unavailable as error:
+                log.warning("loop_waits", loop=self.name, reason=error.message)
+            except Exception as error:
+                failures += 1
+                log.exception("loop_failed", loop=self.name, failures=failures)
+                if failures >= self.most_failures:
+                    raise LoopBroken(f"loop {self.name} failed {failures} times in a row: {error}") from error
+            else:
+                failures = 0
+            await self._sleep()
+
+    async def _sleep(self) -> None:
+        jitter = random.uniform(0.9, 1.1)  # noqa: S311 -- spreads load, guards nothing
+        try:
+            async with asyncio.timeout(self.interval_s * jitter):
+                await self.wake.wait()
+        except TimeoutError:
+            return

@@ -1,0 +1,231 @@
+"""The links of FFmpeg nodes: observed state up, desired state down; any replica can hold any node's link."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from pydantic import ValidationError
+
+from edumeet_recording.control.captures import CaptureCommands
+from edumeet_recording.control.link_transport import LinkClosed, LinkTransport
+from edumeet_recording.control.processing import renew, task_of
+from edumeet_recording.store import captures, nodes
+from edumeet_recording.store.transaction import Channel, Transactor, Tx
+from edumeet_recording.wire.node_link import (
+    NODE_MESSAGE,
+    Ack,
+    CaptureReport,
+    Desired,
+    Goaway,
+    Heartbeat,
+    HeartbeatPost,
+    Hello,
+    Journal,
+    NodeLoad,
+    OrchestratorMessage,
+    Report,
+)
+
+log = structlog.get_logger()
+
+PROTOCOL_ERROR = 1002
+GOING_AWAY = 1001
+REPLACED = 4000
+
+
+async def desired_of(db: Transactor, node_id: str) -> Desired:
+    """The whole of what a node should do.
+
+    The revision is read first: what changes in between is sent again, and never missed.
+    """
+
+    async def work(tx: Tx) -> Desired:
+        revisions = await nodes.desired_revisions(tx.conn, [node_id])
+        tasks = [await task_of(tx, job) for job in await nodes.desired_finalizations(tx.conn, node_id)]
+        wanted = await nodes.desired_captures(tx.conn, node_id)
+        return Desired(revision=revisions.get(node_id, 0), captures=wanted, finalize=tuple(tasks))
+
+    return await db.run(work)
+
+
+def stats_row(node_id: str, report: CaptureReport) -> dict[str, Any]:
+    """The live numbers of a capture as `store_stats` takes them."""
+    last = max((stream.last_packet_at or 0.0 for stream in report.streams), default=0.0)
+    return {
+        "id": report.capture_id,
+        "node_id": node_id,
+        "stats": report.model_dump(mode="json", by_alias=True, include={"streams", "foreign", "unshipped_chunks"}),
+        "last_packet_at": datetime.fromtimestamp(last, UTC).isoformat() if last else None,
+    }
+
+
+async def store_beats(db: Transactor, beats: dict[str, NodeLoad], reports: list[dict[str, Any]]) -> None:
+    """Heartbeats and live numbers of many nodes, in one statement each."""
+    rows = [
+        {"id": node_id, "load": load.model_dump(mode="json", by_alias=True), "accepts_captures": load.accepts_captures}
+        for node_id, load in beats.items()
+    ]
+
+    async def work(tx: Tx) -> None:
+        if rows and await nodes.store_heartbeats(tx.conn, rows, tx.now):
+            tx.hint(Channel.DISPATCH)
+        if reports:
+            await captures.store_stats(tx.conn, reports)
+
+    await db.run(work)
+
+
+async def apply_heartbeat(commands: CaptureCommands, node_id: str, beat: Heartbeat | HeartbeatPost) -> None:
+    """A single node's heartbeat, all of it at once."""
+    for report in beat.captures:
+        await commands.report(node_id, report)
+    await store_beats(commands.db, {node_id: beat.load}, [stats_row(node_id, report) for report in beat.captures])
+    await renew(commands.db, commands.settings, node_id, beat.finalizing)
+
+
+class NodeSession:
+    """One node's link; what was applied is remembered, so that a heartbeat without news costs no transaction."""
+
+    def __init__(self, node_id: str, transport: LinkTransport) -> None:
+        self.node_id = node_id
+        self.transport = transport
+        self.changed = asyncio.Event()
+        self.changed.set()
+        self.sent_revision = -1
+        self._applied: dict[str, tuple[object, ...]] = {}
+
+    def news(self, reports: tuple[CaptureReport, ...]) -> list[CaptureReport]:
+        """The reports that say something of state that was not applied yet."""
+        fresh: list[CaptureReport] = []
+        for report in reports:
+            said = (report.epoch, report.ports, report.first_packet_at, report.error)
+            if self._applied.get(report.capture_id) != said:
+                fresh.append(report)
+        return fresh
+
+    def applied(self, report: CaptureReport) -> None:
+        """This report is in the database."""
+        self._applied[report.capture_id] = (report.epoch, report.ports, report.first_packet_at, report.error)
+
+    def forget(self, known: set[str]) -> None:
+        """Keep only what the node still speaks of."""
+        for capture_id in self._applied.keys() - known:
+            del self._applied[capture_id]
+
+    async def send(self, message: OrchestratorMessage) -> None:
+        """Send a message; raises `LinkClosed`."""
+        await self.transport.send(message.to_json())
+
+
+class NodeLinks:
+    """The nodes that are linked with this replica."""
+
+    def __init__(self, commands: CaptureCommands, replica: str) -> None:
+        self._commands = commands
+        self._db = commands.db
+        self._replica = replica
+        self._sessions: dict[str, NodeSession] = {}
+        self._beats: dict[str, NodeLoad] = {}
+        self._stats: dict[str, dict[str, Any]] = {}
+
+    def wake(self, node_id: str) -> None:
+        """What this node should do has changed; no id: any of them. Unknown ids are other replicas' nodes."""
+        for session in [self._sessions.get(node_id)] if node_id else self._sessions.values():
+            if session is not None:
+                session.changed.set()
+
+    async def serve(self, node_id: str, transport: LinkTransport) -> None:
+        """Serve a node's link until it closes; a newer link of the same node replaces the older one."""
+        older = self._sessions.get(node_id)
+        session = self._sessions[node_id] = NodeSession(node_id, transport)
+        if older is not None:
+            await older.transport.close(REPLACED, "replaced by a newer link")
+        await self._db.run(lambda tx: nodes.link(tx.conn, "ffmpeg-node", node_id, self._replica))
+        log.info("node_linked", node_id=node_id)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                writer = tasks.create_task(self._write(session))
+                await self._read(session)
+                writer.cancel()
+        except* LinkClosed:
+            pass
+        finally:
+            if self._sessions.get(node_id) is session:
+                del self._sessions[node_id]
+                await self._db.run(lambda tx: nodes.unlink(tx.conn, "ffmpeg-node", node_id, self._replica))
+            log.info("node_link_closed", node_id=node_id)
+
+    async def _read(self, session: NodeSession) -> None:
+        while True:
+            try:
+                text = await session.transport.receive()
+            except LinkClosed:
+                return
+            try:
+                message = NODE_MESSAGE.validate_json(text)
+            except ValidationError as error:
+                log.warning("node_message_refused", node_id=session.node_id, error=str(error))
+                await session.transport.close(PROTOCOL_ERROR, "not a message of this protocol")
+                return
+            match message:
+                case Hello():
+                    session.changed.set()
+                case Heartbeat():
+                    await self._heartbeat(session, message)
+                case Report():
+                    await self._reports(session, message.captures)
+                case Journal():
+                    await self._journal(session, message)
+
+    async def _heartbeat(self, session: NodeSession, beat: Heartbeat) -> None:
+        self._beats[session.node_id] = beat.load
+        for report in beat.captures:
+            self._stats[report.capture_id] = stats_row(session.node_id, report)
+        await self._reports(session, beat.captures)
+        session.forget({report.capture_id for report in beat.captures})
+        await renew(self._db, self._commands.settings, session.node_id, beat.finalizing)
+
+    async def _reports(self, session: NodeSession, reports: tuple[CaptureReport, ...]) -> None:
+        for report in session.news(reports):
+            await self._commands.report(session.node_id, report)
+            session.applied(report)
+
+    async def _journal(self, session: NodeSession, journal: Journal) -> None:
+        await self._commands.journal(session.node_id, journal.entries)
+        if journal.entries:
+            await session.send(Ack(up_to=max(entry.seq for entry in journal.entries)))
+
+    async def _write(self, session: NodeSession) -> None:
+        while True:
+            await session.changed.wait()
+            session.changed.clear()
+            desired = await desired_of(self._db, session.node_id)
+            session.sent_revision = desired.revision
+            await session.send(desired)
+
+    async def flush_tick(self) -> None:
+        """Write the heartbeats that came since the last tick."""
+        beats, self._beats = self._beats, {}
+        stats, self._stats = self._stats, {}
+        if beats or stats:
+            await store_beats(self._db, beats, list(stats.values()))
+
+    async def poll_tick(self) -> None:
+        """Find nodes whose desired state changed, should a hint have been lost."""
+        if not self._sessions:
+            return
+        revisions = await self._db.run(lambda tx: nodes.desired_revisions(tx.conn, list(self._sessions)))
+        for node_id, revision in revisions.items():
+            session = self._sessions.get(node_id)
+            if session is not None and revision != session.sent_revision:
+                session.changed.set()
+
+    async def goaway(self) -> None:
+        """Have every node connect again, to any replica: this one goes down."""
+        for session in list(self._sessions.values()):
+            try:
+                await session.send(Goaway(reason="the orchestrator is going down"))
+                await session.transport.close(GOING_AWAY, "going down")
+            except LinkClosed:
+                continue

@@ -1,0 +1,154 @@
+"""Finalization as a queue with leases: which node makes which file, and what came of it."""
+
+from datetime import timedelta
+
+from edumeet_recording.config import OrchestratorSettings
+from edumeet_recording.control.transitions import limits_of, retry_at, signal
+from edumeet_recording.domain.job import Job, JobSignal, JobStatus, Reason
+from edumeet_recording.store import captures, jobs, nodes
+from edumeet_recording.store.nodes import Finalizer
+from edumeet_recording.store.transaction import Channel, Transactor, Tx
+from edumeet_recording.wire.node_link import FinalizeDone, FinalizeFailed, FinalizeProgress, FinalizeTask, OutputOptions
+
+FILE_STEM = "recording"
+
+
+async def assign_tick(db: Transactor, settings: OrchestratorSettings) -> None:
+    """Give every job that no finalizer holds to a node with a free slot, its own region's first."""
+    waiting = await db.run(lambda tx: jobs.to_process(tx.conn, tx.now))
+    for job in waiting:
+
+        async def work(tx: Tx, job_id: str = job.id) -> None:
+            fresh = await jobs.by_id(tx.conn, job_id)
+            if fresh is not None and fresh.status is JobStatus.PROCESSING:
+                await _assign(tx, settings, fresh)
+
+        await db.run(work)
+
+
+async def _assign(tx: Tx, settings: OrchestratorSettings, job: Job) -> None:
+    if job.processing_lease_until is not None and job.processing_lease_until > tx.now:
+        return
+    if job.processing_attempt >= settings.processing_attempts:
+        detail = f"{job.processing_attempt} attempts, the last one gave no sign of life"
+        await _give_up(tx, settings, job, detail)
+        return
+    finalizer = _choose(await nodes.finalizers(tx.conn, tx.now), job.region)
+    if finalizer is None:
+        return
+    attempt = await jobs.lease_processing(tx.conn, job, finalizer.id, settings.processing_lease_s, tx.now)
+    if attempt is None:
+        return
+    for node_id in {finalizer.id, job.processing_node_id or finalizer.id}:
+        await nodes.raise_revision(tx.conn, node_id)
+        tx.hint(Channel.NODE, node_id)
+
+
+def _choose(finalizers: list[Finalizer], region: str) -> Finalizer | None:
+    free = [finalizer for finalizer in finalizers if finalizer.free_slots > 0]
+    return min(free, key=lambda finalizer: (finalizer.region != region, -finalizer.free_slots), default=None)
+
+
+async def task_of(tx: Tx, job: Job) -> FinalizeTask:
+    """The finalization of `job` as its node is told. Each attempt writes to a place of its own: never two results."""
+    return FinalizeTask(
+        job_id=job.id,
+        attempt=job.processing_attempt,
+        output_prefix=f"recordings/{job.id}/{job.processing_attempt}",
+        file_stem=FILE_STEM,
+        output=OutputOptions(
+            container=job.options.container,
+            quality=job.options.quality,
+            include_audio=job.options.include_audio,
+            include_video=job.options.include_video,
+        ),
+        captures=await captures.tape_of_job(tx.conn, job.id),
+    )
+
+
+async def finalize_done(db: Transactor, settings: OrchestratorSettings, node_id: str, done: FinalizeDone) -> None:
+    """The file is stored: the job completes, unless this attempt was given up meanwhile."""
+
+    async def work(tx: Tx) -> None:
+        job = await _held(tx, node_id, done.job_id, done.attempt)
+        if job is None:
+            return
+        await jobs.store_result(
+            tx.conn,
+            job.id,
+            file_key=done.file_key,
+            report_key=done.report_key,
+            size=done.bytes,
+            sha256=done.sha256,
+            duration_s=done.duration_s,
+            report=done.report,
+            warnings=list(done.warnings),
+        )
+        data = {"bytes": done.bytes, "sha256": done.sha256, "durationS": done.duration_s, "warnings": done.warnings}
+        await signal(tx, limits_of(settings), job, JobSignal.FINALIZED, reason=job.reason, data=data)
+        await _free(tx, node_id)
+
+    await db.run(work)
+
+
+async def finalize_failed(db: Transactor, settings: OrchestratorSettings, node_id: str, failed: FinalizeFailed) -> None:
+    """An attempt failed: the next one after a while, or the job fails with its tape kept."""
+
+    async def work(tx: Tx) -> None:
+        job = await _held(tx, node_id, failed.job_id, failed.attempt)
+        if job is None:
+            return
+        if failed.no_media:
+            await signal(tx, limits_of(settings), job, JobSignal.NO_MEDIA, reason=Reason.NO_MEDIA, detail=failed.error)
+        elif failed.retryable and failed.attempt < settings.processing_attempts:
+            again = retry_at(failed.attempt, tx.now)
+            await jobs.release_processing(
+                tx.conn, job.id, failed.attempt, not_before=again, detail=failed.error, now=tx.now
+            )
+            data = {"attempt": failed.attempt, "error": failed.error}
+            await jobs.note(tx.conn, job.id, event="finalize_retry", now=tx.now, data=data)
+        else:
+            await _give_up(tx, settings, job, failed.error)
+        await _free(tx, node_id)
+
+    await db.run(work)
+
+
+async def _held(tx: Tx, node_id: str, job_id: str, attempt: int) -> Job | None:
+    job = await jobs.by_id(tx.conn, job_id)
+    if job is None or (job.processing_node_id, job.processing_attempt) != (node_id, attempt):
+        return None
+    return job if job.status is JobStatus.PROCESSING else None
+
+
+async def _give_up(tx: Tx, settings: OrchestratorSettings, job: Job, error: str) -> None:
+    await signal(tx, limits_of(settings), job, JobSignal.FINALIZE_FAILED, reason=Reason.FINALIZE_ERROR, detail=error)
+
+
+async def _free(tx: Tx, node_id: str) -> None:
+    await nodes.raise_revision(tx.conn, node_id)
+    tx.hint(Channel.NODE, node_id)
+    tx.hint(Channel.DISPATCH)
+
+
+async def renew(
+    db: Transactor, settings: OrchestratorSettings, node_id: str, running: tuple[FinalizeProgress, ...]
+) -> None:
+    """The finalizations that a node says it is at keep their leases."""
+    if not running:
+        return
+
+    async def work(tx: Tx) -> None:
+        until = tx.now + timedelta(seconds=settings.processing_lease_s)
+        for progress in running:
+            await jobs.renew_processing(
+                tx.conn,
+                progress.job_id,
+                node_id,
+                progress.attempt,
+                until=until,
+                phase=progress.phase,
+                fraction=progress.fraction,
+            )
+
+    await db.run(work)

@@ -1,0 +1,91 @@
+"""The links of room servers: requests down, results and heartbeats up."""
+
+import structlog
+from pydantic import ValidationError
+
+from edumeet_recording.control.link_transport import LinkClosed, LinkTransport
+from edumeet_recording.control.node_links import PROTOCOL_ERROR, REPLACED
+from edumeet_recording.rooms.base import RoomServerUnreachable
+from edumeet_recording.rooms.link import LinkedRoomServer
+from edumeet_recording.store import nodes
+from edumeet_recording.store.transaction import Channel, Transactor
+from edumeet_recording.wire.room_link import ROOM_MESSAGE, RoomHeartbeat, RoomHello
+
+log = structlog.get_logger()
+
+
+class RoomLinks:
+    """The room servers that are linked with this replica."""
+
+    def __init__(self, db: Transactor, replica: str, request_timeout_s: float) -> None:
+        self._db = db
+        self._replica = replica
+        self._timeout_s = request_timeout_s
+        self._servers: dict[str, tuple[LinkedRoomServer, LinkTransport]] = {}
+
+    @property
+    def linked(self) -> list[str]:
+        """Ids of the room servers whose link is here."""
+        return list(self._servers)
+
+    def get(self, server_id: str) -> LinkedRoomServer | None:
+        """The room server, where its link is here."""
+        held = self._servers.get(server_id)
+        return held and held[0]
+
+    async def serve(self, server_id: str, transport: LinkTransport) -> None:
+        """Serve a room server's link until it closes; a newer link of the same server replaces the older one."""
+
+        async def send(text: str) -> None:
+            try:
+                await transport.send(text)
+            except LinkClosed as error:
+                raise RoomServerUnreachable(f"{server_id} closed its link") from error
+
+        older = self._servers.get(server_id)
+        server = LinkedRoomServer(server_id, send, self._timeout_s)
+        self._servers[server_id] = (server, transport)
+        if older is not None:
+            await older[1].close(REPLACED, "replaced by a newer link")
+        await self._beat(server_id, RoomHeartbeat(server_id=server_id), linked=True)
+        log.info("room_server_linked", server_id=server_id)
+        try:
+            await self._read(server_id, server, transport)
+        except LinkClosed:
+            pass
+        finally:
+            server.close()
+            if self._servers.get(server_id, (None,))[0] is server:
+                del self._servers[server_id]
+                await self._db.run(lambda tx: nodes.unlink(tx.conn, "room-server", server_id, self._replica))
+            log.info("room_server_link_closed", server_id=server_id)
+
+    async def _read(self, server_id: str, server: LinkedRoomServer, transport: LinkTransport) -> None:
+        while True:
+            text = await transport.receive()
+            try:
+                message = ROOM_MESSAGE.validate_json(text)
+            except ValidationError as error:
+                log.warning("room_server_message_refused", server_id=server_id, error=str(error))
+                await transport.close(PROTOCOL_ERROR, "not a message of this protocol")
+                return
+            match message:
+                case RoomHello():
+                    continue
+                case RoomHeartbeat():
+                    await self._beat(server_id, message)
+                case _:
+                    server.deliver(message)
+
+    async def _beat(self, server_id: str, beat: RoomHeartbeat, *, linked: bool = False) -> None:
+        async with self._db.pool.acquire() as conn, conn.transaction():
+            if linked:
+                await nodes.link(conn, "room-server", server_id, self._replica)
+        await self._db.run(lambda tx: nodes.store_room_heartbeat(tx.conn, server_id, beat.rooms, beat.peers, tx.now))
+        if linked:
+            self._db.notifier.hint(Channel.FORWARDING, "")
+
+    async def goaway(self) -> None:
+        """Close every link: this replica goes down."""
+        for _, transport in list(self._servers.values()):
+            await transport.close(1001, "going down")

@@ -1,0 +1,219 @@
+"""Captures and their tape chunks in PostgreSQL."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from edumeet_recording.domain.capture import CaptureRole, CaptureState
+from edumeet_recording.store.db import Connection, load_queries
+from edumeet_recording.wire.node_link import CaptureReport, Stream, TapeChunk, TaskCapture
+
+_sql = load_queries("captures")
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """A stored capture."""
+
+    id: str
+    job_id: str
+    node_id: str
+    role: CaptureRole
+    epoch: int
+    state: CaptureState
+    wanted: bool
+    streams: tuple[Stream, ...]
+    ip: str | None
+    ports: tuple[dict[str, int], ...]
+    forwarding: str
+    forwarding_attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarding:
+    """A capture whose room server is to be told something, with what that takes."""
+
+    capture: Capture
+    room_server_id: str
+    room_server_url: str
+    room_id: str
+    peer_id: str
+    requested: tuple[dict[str, Any], ...]
+
+
+def _capture_of(row: asyncpg.Record) -> Capture:
+    return Capture(
+        id=row["id"],
+        job_id=row["job_id"],
+        node_id=row["node_id"],
+        role=CaptureRole(row["role"]),
+        epoch=row["epoch"],
+        state=CaptureState(row["state"]),
+        wanted=row["wanted"],
+        streams=tuple(Stream.model_validate(stream) for stream in row["streams"]),
+        ip=row["ip"],
+        ports=tuple(row["ports"] or ()),
+        forwarding=row["forwarding"],
+        forwarding_attempts=row["forwarding_attempts"],
+    )
+
+
+def stream_rows(streams: Sequence[Stream]) -> list[dict[str, Any]]:
+    """Streams as they are kept in `captures.streams`."""
+    return [stream.model_dump(mode="json", by_alias=True) for stream in streams]
+
+
+async def insert(
+    conn: Connection,
+    *,
+    capture_id: str,
+    job_id: str,
+    node_id: str,
+    epoch: int,
+    cost_mcpu: int,
+    streams: Sequence[Stream],
+    now: datetime,
+) -> None:
+    """A new primary capture; the unique index refuses a second live one of the job."""
+    await _sql.insert_capture(
+        conn,
+        id=capture_id,
+        job_id=job_id,
+        node_id=node_id,
+        role=CaptureRole.PRIMARY,
+        epoch=epoch,
+        cost_mcpu=cost_mcpu,
+        streams=stream_rows(streams),
+        now=now,
+    )
+
+
+async def by_id(conn: Connection, capture_id: str) -> Capture | None:
+    """One capture."""
+    row = await _sql.capture_by_id(conn, id=capture_id)
+    return None if row is None else _capture_of(row)
+
+
+async def of_job(conn: Connection, job_id: str) -> list[Capture]:
+    """All captures of a job, oldest epoch first."""
+    return [_capture_of(row) async for row in _sql.captures_of_job(conn, job_id=job_id)]
+
+
+async def live_of_node(conn: Connection, node_id: str) -> list[Capture]:
+    """What a node records, or was told to."""
+    return [_capture_of(row) async for row in _sql.live_captures_of_node(conn, node_id=node_id)]
+
+
+async def late(conn: Connection, before: datetime) -> list[Capture]:
+    """Captures assigned before `before` that their node has not prepared."""
+    return [_capture_of(row) async for row in _sql.late_captures(conn, before=before)]
+
+
+async def has_media(conn: Connection, job_id: str) -> bool:
+    """True where any packet of the job was received."""
+    return await _sql.has_media(conn, job_id=job_id)
+
+
+async def has_chunks(conn: Connection, job_id: str) -> bool:
+    """True where the object store holds records of the job."""
+    return await _sql.has_chunks(conn, job_id=job_id)
+
+
+async def prepare(conn: Connection, node_id: str, report: CaptureReport, now: datetime) -> str | None:
+    """The node's ports are open; the job's id, or None where the capture was not waiting for that."""
+    ports = [port.model_dump(by_alias=True) for port in report.ports]
+    return await _sql.prepare_capture(conn, id=report.capture_id, node_id=node_id, ip=report.ip, ports=ports, now=now)
+
+
+async def forward(conn: Connection, capture_id: str, streams: Sequence[Stream]) -> str | None:
+    """The sender knows where to send; the node's id, or None where the capture is not wanted any more."""
+    return await _sql.forward_capture(conn, id=capture_id, streams=stream_rows(streams))
+
+
+async def fail_forwarding(conn: Connection, capture_id: str, error: str, retry_at: datetime) -> None:
+    """The room server could not be told."""
+    await _sql.fail_forwarding(conn, id=capture_id, error=error, retry_at=retry_at)
+
+
+async def end_forwarding(conn: Connection, capture_id: str, error: str | None) -> None:
+    """The room server does not send any more."""
+    await _sql.end_forwarding(conn, id=capture_id, error=error)
+
+
+async def receive(conn: Connection, node_id: str, capture_id: str, first_packet_at: datetime) -> str | None:
+    """The first packet is on the tape; the job's id, or None where that was known."""
+    return await _sql.receive_capture(conn, id=capture_id, node_id=node_id, first_packet_at=first_packet_at)
+
+
+async def end(
+    conn: Connection, capture_id: str, state: CaptureState, now: datetime, lost_reason: str | None = None
+) -> str | None:
+    """Drained or lost: the capacity is given back; the job's id, or None where it was over already."""
+    return await _sql.end_capture(conn, id=capture_id, state=state, now=now, lost_reason=lost_reason)
+
+
+async def unwant(conn: Connection, job_id: str) -> list[str]:
+    """Have a job's live captures drained; the ids of their nodes."""
+    return [row["id"] async for row in _sql.unwant_captures(conn, job_id=job_id)]
+
+
+async def store_stats(conn: Connection, reports: list[dict[str, Any]]) -> None:
+    """Live numbers of many captures: {id, node_id, stats, last_packet_at}."""
+    await _sql.store_stats(conn, reports=reports)
+
+
+async def to_forward(conn: Connection, linked: list[str], leading: bool, now: datetime) -> list[Forwarding]:
+    """Prepared captures whose room server this replica should tell."""
+    rows = _sql.captures_to_forward(conn, linked=linked, leading=leading, now=now)
+    return [
+        Forwarding(
+            _capture_of(row),
+            row["room_server_id"],
+            row["room_server_url"],
+            row["room_id"],
+            row["peer_id"],
+            tuple(row["rtp_streams"]),
+        )
+        async for row in rows
+    ]
+
+
+async def to_unforward(conn: Connection, linked: list[str], leading: bool, now: datetime) -> list[Forwarding]:
+    """Captures that are over, whose room server this replica should tell to stop."""
+    rows = _sql.captures_to_unforward(conn, linked=linked, leading=leading, now=now)
+    return [
+        Forwarding(_capture_of(row), row["room_server_id"], row["room_server_url"], "", "", ()) async for row in rows
+    ]
+
+
+async def insert_chunk(conn: Connection, node_id: str, capture_id: str, chunk: TapeChunk, now: datetime) -> None:
+    """A chunk is stored; repeating it is harmless, another node's capture is left alone."""
+    await _sql.insert_chunk(
+        conn,
+        capture_id=capture_id,
+        node_id=node_id,
+        now=now,
+        **chunk.model_dump(include={"seq", "key", "bytes", "sha256", "records", "first_ns", "last_ns"}),
+    )
+
+
+async def tape_of_job(conn: Connection, job_id: str) -> tuple[TaskCapture, ...]:
+    """Every capture of a job with its stored chunks, for the finalizer."""
+    chunks: dict[str, list[TapeChunk]] = {}
+    async for row in _sql.chunks_of_job(conn, job_id=job_id):
+        chunks.setdefault(row["capture_id"], []).append(TapeChunk.model_validate(dict(row)))
+    return tuple(
+        TaskCapture(
+            capture_id=capture.id,
+            node_id=capture.node_id,
+            epoch=capture.epoch,
+            role=capture.role,
+            streams=capture.streams,
+            chunks=tuple(chunks[capture.id]),
+        )
+        for capture in await of_job(conn, job_id)
+        if capture.id in chunks
+    )

@@ -1,0 +1,254 @@
+"""Recording jobs in PostgreSQL: insert, read, and compare-and-set with the event in the same statement."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+
+import asyncpg
+
+from edumeet_recording.domain.codecs import Codec, Container, Kind, Quality
+from edumeet_recording.domain.job import Job, JobStatus
+from edumeet_recording.domain.request import JobOptions, NewJob, RequestStream
+from edumeet_recording.store.db import Connection, load_queries
+
+_sql = load_queries("jobs")
+
+
+def job_of(row: asyncpg.Record) -> Job:
+    """The job of a row of `recording_jobs`."""
+    plain: dict[str, Any] = {name: row[name] for name in _PLAIN_COLUMNS}
+    return Job(
+        **plain,
+        status=JobStatus(row["status"]),
+        rtp_streams=tuple(_stream_of(stream) for stream in row["rtp_streams"]),
+        options=options_of(row["options"]),
+    )
+
+
+_PLAIN_COLUMNS = tuple(name for name in Job.__dataclass_fields__ if name not in {"status", "rtp_streams", "options"})
+
+
+def _stream_of(value: dict[str, Any]) -> RequestStream:
+    typed: dict[str, Any] = {**value, "kind": Kind(value["kind"]), "codec": Codec(value["codec"])}
+    return RequestStream(**typed)
+
+
+def options_of(value: Mapping[str, Any]) -> JobOptions:
+    """The options as they are kept in `recording_jobs.options`."""
+    quality = value["quality"]
+    return JobOptions(
+        container=Container(value["container"]),
+        quality=None if quality is None else Quality(quality),
+        include_audio=value["include_audio"],
+        include_video=value["include_video"],
+        max_duration_s=value["max_duration_s"],
+    )
+
+
+async def lock_peer(conn: Connection, new: NewJob) -> None:
+    """Hold off other starts for the same peer until the transaction ends."""
+    await _sql.lock_peer(conn, peer=f"{new.room_server_id}\n{new.room_id}\n{new.peer_id}")
+
+
+async def job_of_key(conn: Connection, key: str, tenant_id: str | None) -> tuple[str, bytes] | None:
+    """The job that was started with this idempotency key, and the digest of its request."""
+    row = await _sql.job_of_key(conn, key=key, tenant_id=tenant_id)
+    return None if row is None else (row["id"], row["request_sha256"])
+
+
+async def live_job_of_peer(conn: Connection, new: NewJob) -> str | None:
+    """The id of a job that records the same peer now, or waits to."""
+    return await _sql.live_job_of_peer(
+        conn,
+        room_server_id=new.room_server_id,
+        room_id=new.room_id,
+        peer_id=new.peer_id,
+        tenant_id=new.tenant_id,
+    )
+
+
+async def queue_length(conn: Connection) -> int:
+    """Jobs that wait for a node."""
+    return await _sql.queue_length(conn)
+
+
+async def insert(
+    conn: Connection, new: NewJob, *, job_id: str, region: str, cost_mcpu: int, deadline: datetime | None, now: datetime
+) -> Job:
+    """Store a new pending job."""
+    row = await _sql.insert_job(
+        conn,
+        id=job_id,
+        tenant_id=new.tenant_id,
+        room_server_id=new.room_server_id,
+        room_id=new.room_id,
+        peer_id=new.peer_id,
+        region=region,
+        peer_info=new.peer_info,
+        rtp_streams=[asdict(stream) for stream in new.rtp_streams],
+        options=asdict(new.options),
+        requester_info=new.requester_info,
+        requested_by=new.requested_by,
+        forwarding=new.forwarding,
+        priority=new.priority,
+        cost_mcpu=cost_mcpu,
+        idempotency_key=new.idempotency_key,
+        request_sha256=new.request_sha256,
+        deadline=deadline,
+        now=now,
+    )
+    return job_of(row)
+
+
+async def by_id(conn: Connection, job_id: str) -> Job | None:
+    """A job that exists and was not deleted."""
+    row = await _sql.job_by_id(conn, id=job_id)
+    return None if row is None else job_of(row)
+
+
+async def advance(
+    conn: Connection,
+    job: Job,
+    *,
+    status: JobStatus,
+    event: str,
+    now: datetime,
+    reason: str | None,
+    detail: str | None,
+    deadline: datetime | None,
+    not_before: datetime | None = None,
+    epoch: int | None = None,
+    attempts: int | None = None,
+    node_id: str | None = None,
+    at: datetime | None = None,
+    data: Mapping[str, object] | None = None,
+) -> Job | None:
+    """Compare-and-set `job` to `status` and write `event`; None where somebody else changed the job first.
+
+    `at` is when recording really began, where that is what the event says.
+    """
+    row = await _sql.advance_job(
+        conn,
+        id=job.id,
+        version=job.version,
+        status=status,
+        type=event,
+        now=now,
+        reason=reason,
+        detail=detail,
+        deadline=deadline,
+        not_before=not_before,
+        epoch=job.epoch if epoch is None else epoch,
+        attempts=job.attempts if attempts is None else attempts,
+        node_id=node_id,
+        at=at or now,
+        data=dict(data or {}),
+    )
+    return None if row is None else job_of(row)
+
+
+async def note(
+    conn: Connection,
+    job_id: str,
+    *,
+    event: str,
+    now: datetime,
+    data: Mapping[str, object] | None = None,
+    reason: str | None = None,
+    detail: str | None = None,
+) -> None:
+    """Write an event that changes no status; `reason` and `detail` replace the job's where given."""
+    await _sql.note_event(conn, id=job_id, type=event, now=now, data=dict(data or {}), reason=reason, detail=detail)
+
+
+async def explain_wait(conn: Connection, job_id: str, reason: str, detail: str) -> None:
+    """Say why a waiting job still waits."""
+    await _sql.explain_wait(conn, id=job_id, reason=reason, detail=detail)
+
+
+async def to_place(conn: Connection, now: datetime, most: int) -> list[Job]:
+    """Pending and interrupted jobs that may be tried now, by priority and age."""
+    return [job_of(row) async for row in _sql.jobs_to_place(conn, now=now, most=most)]
+
+
+async def in_time(conn: Connection, now: datetime) -> list[tuple[Job, datetime | None]]:
+    """Jobs a deadline may have reached, each with the time of its last packet."""
+    return [(job_of(row), row["last_packet_at"]) async for row in _sql.jobs_in_time(conn, now=now)]
+
+
+async def to_settle(conn: Connection) -> list[Job]:
+    """Stopping jobs whose captures are all over."""
+    return [job_of(row) async for row in _sql.jobs_to_settle(conn)]
+
+
+async def to_process(conn: Connection, now: datetime) -> list[Job]:
+    """Processing jobs that no finalizer holds."""
+    return [job_of(row) async for row in _sql.jobs_to_process(conn, now=now)]
+
+
+async def lease_processing(conn: Connection, job: Job, node_id: str, lease_s: float, now: datetime) -> int | None:
+    """Give `job` to a finalizer; the number of the attempt, or None where somebody else was first."""
+    until = now + timedelta(seconds=lease_s)
+    return await _sql.lease_processing(conn, id=job.id, version=job.version, node_id=node_id, until=until, now=now)
+
+
+async def release_processing(
+    conn: Connection, job_id: str, attempt: int, *, not_before: datetime, detail: str, now: datetime
+) -> bool:
+    """Take `job_id` from its finalizer; False where this attempt is not the present one."""
+    released = await _sql.release_processing(
+        conn, id=job_id, attempt=attempt, not_before=not_before, detail=detail, now=now
+    )
+    return released is not None
+
+
+async def renew_processing(
+    conn: Connection, job_id: str, node_id: str, attempt: int, *, until: datetime, phase: str, fraction: float
+) -> None:
+    """Prolong a finalizer's lease and keep its progress."""
+    await _sql.renew_processing(
+        conn, id=job_id, node_id=node_id, attempt=attempt, until=until, phase=phase, fraction=fraction
+    )
+
+
+async def store_result(
+    conn: Connection,
+    job_id: str,
+    *,
+    file_key: str,
+    report_key: str,
+    size: int,
+    sha256: str,
+    duration_s: float,
+    report: Mapping[str, object],
+    warnings: list[str],
+) -> None:
+    """Keep what the finalizer made; `size` in bytes."""
+    await _sql.store_result(
+        conn,
+        id=job_id,
+        file_key=file_key,
+        report_key=report_key,
+        bytes=size,
+        sha256=sha256,
+        duration_s=duration_s,
+        report=dict(report),
+        warnings=warnings,
+    )
+
+
+async def mark_deleted(conn: Connection, job: Job, now: datetime) -> bool:
+    """Hide an ended job; False where it was changed meanwhile."""
+    return await _sql.mark_deleted(conn, id=job.id, version=job.version, now=now) is not None
+
+
+async def to_purge(conn: Connection, tape_before: datetime, most: int) -> list[tuple[str, bool]]:
+    """Ended jobs whose objects are to go: (job id, True for everything or False for the tape only)."""
+    rows = _sql.jobs_to_purge(conn, tape_before=tape_before, most=most)
+    return [(row["id"], row["everything"]) async for row in rows]
+
+
+async def mark_purged(conn: Connection, job_id: str, *, everything: bool, now: datetime) -> None:
+    """The objects are gone."""
+    await _sql.mark_purged(conn, id=job_id, everything=everything, now=now)

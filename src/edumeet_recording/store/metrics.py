@@ -1,0 +1,31 @@
+"""`system_metrics`, the history of the fleet's numbers."""
+
+from datetime import datetime
+from typing import Any
+
+from edumeet_recording.store.db import Connection, load_queries
+
+_sql = load_queries("metrics")
+
+COUNTS = (
+    "total_room_servers",
+    "healthy_room_servers",
+    "total_ffmpeg_nodes",
+    "healthy_ffmpeg_nodes",
+    "active_recordings",
+    "total_capacity",
+    "current_load",
+    "queue_length",
+)
+"""Columns of `system_metrics`; capacity and load are milli-cores."""
+
+
+async def regional_numbers(conn: Connection) -> dict[str, dict[str, int]]:
+    """The present numbers of each region."""
+    return {row["region"]: {name: int(row[name]) for name in COUNTS} async for row in _sql.regional_numbers(conn)}
+
+
+async def store(conn: Connection, regions: dict[str, dict[str, Any]], now: datetime) -> None:
+    """Append a row: the sums over all regions, and each region's numbers."""
+    totals = {name: sum(numbers[name] for numbers in regions.values()) for name in COUNTS}
+    await _sql.store_metrics(conn, now=now, regional_metrics=regions, **totals)

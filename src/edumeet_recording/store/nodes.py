@@ -1,0 +1,226 @@
+"""Room servers and FFmpeg nodes in PostgreSQL: registration, heartbeats, capacity, what a node should do."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import asyncpg
+
+from edumeet_recording.domain.capture import CaptureRole
+from edumeet_recording.domain.job import Job
+from edumeet_recording.domain.placement import NodeSnapshot
+from edumeet_recording.domain.request import FFmpegNodeRegistration, RoomServerRegistration
+from edumeet_recording.store.db import Connection, load_queries
+from edumeet_recording.store.jobs import job_of
+from edumeet_recording.wire.node_link import DesiredCapture, Stream
+
+_sql = load_queries("nodes")
+
+NodeKind = Literal["room-server", "ffmpeg-node"]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRecord:
+    """A registered room server or FFmpeg node."""
+
+    kind: NodeKind
+    id: str
+    url: str
+    region: str
+    token_sha256: bytes
+    is_healthy: bool
+    last_heartbeat: datetime | None
+    linked_replica: str | None
+    load_mcpu: int
+
+
+@dataclass(frozen=True, slots=True)
+class SilentNode:
+    """A node or room server whose heartbeat is overdue."""
+
+    id: str
+    url: str
+    is_healthy: bool
+    health_reason: str | None
+    last_heartbeat: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Finalizer:
+    """A node that may be given finalizations."""
+
+    id: str
+    region: str
+    free_slots: int
+
+
+def _node_of(kind: NodeKind, row: asyncpg.Record | None) -> NodeRecord | None:
+    if row is None:
+        return None
+    return NodeRecord(
+        kind=kind,
+        id=row["id"],
+        url=row["url"],
+        region=row["region"],
+        token_sha256=row["token_sha256"],
+        is_healthy=row["is_healthy"],
+        last_heartbeat=row["last_heartbeat"],
+        linked_replica=row["linked_replica"],
+        load_mcpu=row.get("load_mcpu", 0),
+    )
+
+
+async def by_id(conn: Connection, kind: NodeKind, node_id: str) -> NodeRecord | None:
+    """A registered node of one kind."""
+    query = _sql.room_server_by_id if kind == "room-server" else _sql.ffmpeg_node_by_id
+    return _node_of(kind, await query(conn, id=node_id))
+
+
+async def register_room_server(
+    conn: Connection, new: RoomServerRegistration, token_sha256: bytes, now: datetime
+) -> bool:
+    """Store a room server; True where the id is new."""
+    return await _sql.register_room_server(
+        conn,
+        id=new.server_id,
+        url=new.url,
+        region=new.region,
+        capacity=new.capacity,
+        specs=new.specs,
+        token_sha256=token_sha256,
+        now=now,
+    )
+
+
+async def register_ffmpeg_node(
+    conn: Connection,
+    new: FFmpegNodeRegistration,
+    *,
+    node_id: str,
+    capacity_mcpu: int,
+    token_sha256: bytes,
+    now: datetime,
+) -> bool:
+    """Store an FFmpeg node; True where the id is new."""
+    return await _sql.register_ffmpeg_node(
+        conn,
+        id=node_id,
+        url=new.url,
+        region=new.region,
+        specs=new.specs,
+        failure_domain=new.failure_domain,
+        version=new.version,
+        capacity_mcpu=capacity_mcpu,
+        processing_slots=new.processing_slots,
+        token_sha256=token_sha256,
+        now=now,
+    )
+
+
+async def snapshots(conn: Connection) -> list[NodeSnapshot]:
+    """What placement looks at: every registered FFmpeg node."""
+    return [_snapshot_of(row) async for row in _sql.node_snapshots(conn)]
+
+
+def _snapshot_of(row: asyncpg.Record) -> NodeSnapshot:
+    columns: dict[str, Any] = dict(row)
+    columns["rooms"] = frozenset((server, room) for server, room in columns["rooms"])
+    return NodeSnapshot(**columns)
+
+
+async def claim_capacity(conn: Connection, node_id: str, cost_mcpu: int) -> bool:
+    """Promise `cost_mcpu` milli-cores of the node, where they are still free."""
+    return await _sql.claim_capacity(conn, id=node_id, cost_mcpu=cost_mcpu) is not None
+
+
+async def store_heartbeats(conn: Connection, beats: list[dict[str, Any]], now: datetime) -> list[str]:
+    """Heartbeats of many nodes, {id, load, accepts_captures}; the ids of those that were unhealthy before."""
+    return [row["id"] async for row in _sql.store_heartbeats(conn, beats=beats, now=now)]
+
+
+async def store_room_heartbeat(conn: Connection, server_id: str, rooms: int, peers: int, now: datetime) -> bool:
+    """A room server's sign of life; False where it is not registered."""
+    return await _sql.store_room_heartbeat(conn, id=server_id, rooms=rooms, peers=peers, now=now) is not None
+
+
+async def link(conn: Connection, kind: NodeKind, node_id: str, replica: str) -> None:
+    """This replica holds the node's link now."""
+    query = _sql.link_room_server if kind == "room-server" else _sql.link_ffmpeg_node
+    await query(conn, id=node_id, replica=replica)
+
+
+async def unlink(conn: Connection, kind: NodeKind, node_id: str, replica: str) -> None:
+    """This replica does not hold the node's link any more."""
+    query = _sql.unlink_room_server if kind == "room-server" else _sql.unlink_ffmpeg_node
+    await query(conn, id=node_id, replica=replica)
+
+
+async def silent(conn: Connection, kind: NodeKind, before: datetime) -> list[SilentNode]:
+    """Nodes without a heartbeat since `before`."""
+    query = _sql.silent_room_servers if kind == "room-server" else _sql.silent_ffmpeg_nodes
+    return [SilentNode(**dict(row)) async for row in query(conn, before=before)]
+
+
+async def judge(
+    conn: Connection, kind: NodeKind, node_id: str, *, is_healthy: bool, reason: str | None, before: datetime
+) -> bool:
+    """A verdict of the health loop; False where nothing changed, or a heartbeat came meanwhile."""
+    query = _sql.judge_room_server if kind == "room-server" else _sql.judge_ffmpeg_node
+    return await query(conn, id=node_id, is_healthy=is_healthy, reason=reason, before=before) is not None
+
+
+async def set_draining(conn: Connection, node_id: str, draining: bool) -> bool:
+    """False where the node is not registered."""
+    return await _sql.set_draining(conn, id=node_id, draining=draining) is not None
+
+
+async def deregister(conn: Connection, kind: NodeKind, node_id: str, now: datetime) -> bool:
+    """Mark a node as gone; False where it is not registered."""
+    query = _sql.deregister_room_server if kind == "room-server" else _sql.deregister_ffmpeg_node
+    return await query(conn, id=node_id, now=now) is not None
+
+
+async def live_jobs_of_room_server(conn: Connection, server_id: str) -> int:
+    """Jobs that still record from a room server."""
+    return await _sql.live_jobs_of_room_server(conn, id=server_id)
+
+
+async def desired_revisions(conn: Connection, node_ids: list[str]) -> dict[str, int]:
+    """The revision of what each node should do."""
+    return {row["id"]: row["desired_revision"] async for row in _sql.desired_revisions(conn, ids=node_ids)}
+
+
+async def desired_captures(conn: Connection, node_id: str) -> tuple[DesiredCapture, ...]:
+    """What a node should record.
+
+    A room server's streams are confirmed by its answer; a client's are what the start said.
+    """
+    return tuple(
+        [
+            DesiredCapture(
+                capture_id=row["id"],
+                job_id=row["job_id"],
+                epoch=row["epoch"],
+                role=CaptureRole(row["role"]),
+                tape_prefix=f"tapes/{row['job_id']}/{row['id']}",
+                confirmed=row["forwarding"] == "configured" or row["forwarded_by"] == "client",
+                streams=tuple(Stream.model_validate(stream) for stream in row["streams"]),
+            )
+            async for row in _sql.desired_captures(conn, node_id=node_id)
+        ]
+    )
+
+
+async def desired_finalizations(conn: Connection, node_id: str) -> list[Job]:
+    """The jobs a node should finalize."""
+    return [job_of(row) async for row in _sql.desired_finalizations(conn, node_id=node_id)]
+
+
+async def raise_revision(conn: Connection, node_id: str) -> None:
+    """What the node should do has changed."""
+    await _sql.raise_revision(conn, id=node_id)
+
+
+async def finalizers(conn: Connection, now: datetime) -> list[Finalizer]:
+    """Healthy nodes with processing slots, the emptiest first."""
+    return [Finalizer(row["id"], row["region"], row["free_slots"]) async for row in _sql.finalizers(conn, now=now)]

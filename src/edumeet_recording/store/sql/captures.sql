@@ -1,0 +1,126 @@
+-- name: insert_capture!
+-- A capture for a job and epoch, on a node whose capacity was claimed in the same transaction.
+INSERT INTO captures (id, job_id, node_id, role, epoch, cost_mcpu, streams, created_at)
+VALUES (:id, :job_id, :node_id, :role::capture_role, :epoch, :cost_mcpu, :streams, :now);
+
+-- name: capture_by_id^
+-- One capture with its job's id and status.
+SELECT * FROM captures WHERE id = :id;
+
+-- name: captures_of_job
+-- All captures of a job, oldest epoch first.
+SELECT * FROM captures WHERE job_id = :job_id ORDER BY epoch, role;
+
+-- name: live_captures_of_node
+-- What a node is recording, or was told to.
+SELECT * FROM captures
+WHERE node_id = :node_id AND state IN ('assigned', 'prepared', 'forwarding', 'receiving');
+
+-- name: has_media$
+-- True where anything of the job is on tape, or is known to be on a node's disk.
+SELECT EXISTS (
+    SELECT FROM captures c WHERE c.job_id = :job_id
+      AND (c.first_packet_at IS NOT NULL OR EXISTS (SELECT FROM tape_chunks t WHERE t.capture_id = c.id)));
+
+-- name: has_chunks$
+-- True where a chunk of the job is in the object store.
+SELECT EXISTS (
+    SELECT FROM tape_chunks t JOIN captures c ON c.id = t.capture_id WHERE c.job_id = :job_id AND t.records > 0);
+
+-- name: prepare_capture$
+-- The node's ports are open.
+UPDATE captures SET state = 'prepared', ip = :ip, ports = :ports, prepared_at = :now
+WHERE id = :id AND node_id = :node_id AND state = 'assigned'
+RETURNING job_id;
+
+-- name: forward_capture$
+-- The sender was told where to send; `streams` is what it will really send.
+UPDATE captures SET
+    state = CASE WHEN state = 'prepared' THEN 'forwarding'::capture_state ELSE state END,
+    forwarding = 'configured', forwarding_error = NULL, streams = :streams
+WHERE id = :id AND wanted AND state IN ('prepared', 'forwarding', 'receiving')
+RETURNING node_id;
+
+-- name: fail_forwarding!
+-- The room server could not be told; tried again later.
+UPDATE captures SET forwarding_error = :error, forwarding_attempts = forwarding_attempts + 1,
+    forwarding_retry_at = :retry_at
+WHERE id = :id;
+
+-- name: receive_capture$
+-- The first packet is on the tape.
+UPDATE captures SET state = 'receiving', first_packet_at = :first_packet_at, last_packet_at = :first_packet_at
+WHERE id = :id AND node_id = :node_id AND state IN ('prepared', 'forwarding')
+RETURNING job_id;
+
+-- name: end_capture$
+-- The capture is over, drained or lost, and its promise of capacity is given back.
+WITH ended AS (
+    UPDATE captures SET state = :state::capture_state, wanted = false, ended_at = :now, lost_reason = :lost_reason
+    WHERE id = :id AND state IN ('assigned', 'prepared', 'forwarding', 'receiving')
+    RETURNING job_id, node_id, cost_mcpu
+), freed AS (
+    UPDATE ffmpeg_nodes n SET load_mcpu = greatest(0, n.load_mcpu - ended.cost_mcpu),
+        desired_revision = n.desired_revision + 1
+    FROM ended WHERE n.id = ended.node_id
+)
+SELECT job_id FROM ended;
+
+-- name: unwant_captures
+-- Tell the nodes of a job's live captures to drain them.
+WITH unwanted AS (
+    UPDATE captures SET wanted = false
+    WHERE job_id = :job_id AND wanted AND state IN ('assigned', 'prepared', 'forwarding', 'receiving')
+    RETURNING node_id
+)
+UPDATE ffmpeg_nodes n SET desired_revision = desired_revision + 1
+FROM unwanted WHERE n.id = unwanted.node_id
+RETURNING n.id;
+
+-- name: late_captures
+-- Captures their node did not prepare in time.
+SELECT * FROM captures WHERE state = 'assigned' AND created_at <= :before ORDER BY created_at;
+
+-- name: store_stats!
+-- Live numbers of many captures in one statement.
+UPDATE captures c SET stats = r.stats, last_packet_at = coalesce(r.last_packet_at, c.last_packet_at)
+FROM jsonb_to_recordset(:reports) AS r (id text, node_id text, stats jsonb, last_packet_at timestamptz)
+WHERE c.id = r.id AND c.node_id = r.node_id AND c.state IN ('prepared', 'forwarding', 'receiving');
+
+-- name: captures_to_forward
+-- Prepared captures whose room server is still to be told, among those this replica speaks to.
+SELECT c.*, j.room_id, j.peer_id, j.room_server_id, j.rtp_streams, r.url AS room_server_url
+FROM captures c
+JOIN recording_jobs j ON j.id = c.job_id
+JOIN room_servers r ON r.id = j.room_server_id
+WHERE c.wanted AND c.state = 'prepared' AND c.forwarding = 'none' AND j.forwarding = 'room-server'
+  AND (c.forwarding_retry_at IS NULL OR c.forwarding_retry_at <= :now)
+  AND (j.room_server_id = ANY(:linked) OR (:leading AND r.linked_replica IS NULL))
+ORDER BY c.created_at;
+
+-- name: captures_to_unforward
+-- Captures that are over or unwanted, whose room server still sends.
+SELECT c.*, j.room_server_id, r.url AS room_server_url
+FROM captures c
+JOIN recording_jobs j ON j.id = c.job_id
+JOIN room_servers r ON r.id = j.room_server_id
+WHERE NOT c.wanted AND c.forwarding = 'configured' AND j.forwarding = 'room-server'
+  AND (c.forwarding_retry_at IS NULL OR c.forwarding_retry_at <= :now)
+  AND (j.room_server_id = ANY(:linked) OR (:leading AND r.linked_replica IS NULL))
+ORDER BY c.created_at;
+
+-- name: end_forwarding!
+-- The room server does not send any more, or nobody can tell it: it is not asked again.
+UPDATE captures SET forwarding = 'stopped', forwarding_error = :error WHERE id = :id;
+
+-- name: insert_chunk!
+-- A chunk is in the object store; the same chunk again changes nothing.
+INSERT INTO tape_chunks (capture_id, seq, key, bytes, sha256, records, first_ns, last_ns, stored_at)
+SELECT :capture_id, :seq, :key, :bytes, :sha256, :records, :first_ns, :last_ns, :now
+FROM captures WHERE id = :capture_id AND node_id = :node_id
+ON CONFLICT (capture_id, seq) DO NOTHING;
+
+-- name: chunks_of_job
+-- Every stored chunk of a job, in order.
+SELECT t.* FROM tape_chunks t JOIN captures c ON c.id = t.capture_id
+WHERE c.job_id = :job_id ORDER BY t.capture_id, t.seq;

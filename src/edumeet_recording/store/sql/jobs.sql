@@ -1,0 +1,168 @@
+-- name: lock_peer$
+-- One start at a time for a peer, so that two cannot both find it free.
+SELECT pg_advisory_xact_lock(hashtextextended(:peer, 0));
+
+-- name: job_of_key^
+-- The job an idempotency key named before.
+SELECT id, request_sha256 FROM recording_jobs
+WHERE idempotency_key = :key AND coalesce(tenant_id, '') = coalesce(:tenant_id, '');
+
+-- name: live_job_of_peer$
+-- A job that records this peer now, or waits to.
+SELECT id FROM recording_jobs
+WHERE room_server_id = :room_server_id AND room_id = :room_id AND peer_id = :peer_id
+  AND status IN ('pending', 'initializing', 'recording', 'interrupted')
+  AND coalesce(tenant_id, '') = coalesce(:tenant_id, '')
+LIMIT 1;
+
+-- name: queue_length$
+-- Jobs that wait for a node.
+SELECT count(*) FROM recording_jobs WHERE status = 'pending';
+
+-- name: insert_job^
+-- A new pending job, with its first event.
+WITH job AS (
+INSERT INTO recording_jobs (
+    event_seq, id, tenant_id, room_server_id, room_id, peer_id, region, peer_info, rtp_streams, options, requester_info,
+    requested_by, forwarding, priority, cost_mcpu, idempotency_key, request_sha256, deadline, created_at, updated_at)
+VALUES (
+    1, :id, :tenant_id, :room_server_id, :room_id, :peer_id, :region, :peer_info, :rtp_streams, :options, :requester_info,
+    :requested_by, :forwarding, :priority, :cost_mcpu, :idempotency_key, :request_sha256, :deadline, :now, :now)
+RETURNING *
+), event AS (
+    INSERT INTO job_events (job_id, seq, at, type, status) SELECT id, event_seq, :now, status::text, status FROM job
+)
+SELECT * FROM job;
+
+-- name: job_by_id^
+-- A job that was not deleted.
+SELECT * FROM recording_jobs WHERE id = :id AND deleted_at IS NULL;
+
+-- name: advance_job^
+-- Compare-and-set of a job's state, with its event; nothing where the version is not the one that was read.
+WITH job AS (
+    UPDATE recording_jobs SET
+        status = :status::job_status,
+        reason = :reason,
+        reason_detail = :detail,
+        deadline = :deadline,
+        not_before = :not_before,
+        epoch = :epoch,
+        attempts = :attempts,
+        ffmpeg_node_id = coalesce(:node_id, ffmpeg_node_id),
+        started_at = CASE WHEN :status::text = 'recording' THEN coalesce(started_at, :at) ELSE started_at END,
+        stopped_at = CASE WHEN :status::text = 'stopping' THEN coalesce(stopped_at, :now) ELSE stopped_at END,
+        ended_at = CASE WHEN :status::text IN ('completed', 'failed', 'cancelled') THEN :now END,
+        version = version + 1,
+        event_seq = event_seq + 1,
+        updated_at = :now
+    WHERE id = :id AND version = :version
+    RETURNING *
+), event AS (
+    INSERT INTO job_events (job_id, seq, at, type, status, data)
+    SELECT id, event_seq, :now, :type, status, :data FROM job
+)
+SELECT * FROM job;
+
+-- name: note_event^
+-- An event that changes no state; it raises the version all the same, so that events stay numbered without holes.
+WITH job AS (
+    UPDATE recording_jobs SET version = version + 1, event_seq = event_seq + 1, updated_at = :now,
+        reason = coalesce(:reason, reason), reason_detail = coalesce(:detail, reason_detail)
+    WHERE id = :id
+    RETURNING *
+), event AS (
+    INSERT INTO job_events (job_id, seq, at, type, status, data)
+    SELECT id, event_seq, :now, :type, status, :data FROM job
+)
+SELECT * FROM job;
+
+-- name: explain_wait!
+-- Why a waiting job still waits; no event, the words change often.
+UPDATE recording_jobs SET reason = :reason, reason_detail = :detail
+WHERE id = :id AND status IN ('pending', 'interrupted')
+  AND (reason IS DISTINCT FROM :reason OR reason_detail IS DISTINCT FROM :detail);
+
+-- name: jobs_to_place
+-- Jobs that need a node and may be tried now: priority, then age.
+SELECT * FROM recording_jobs
+WHERE status IN ('pending', 'interrupted') AND (not_before IS NULL OR not_before <= :now)
+  AND NOT EXISTS (
+      SELECT FROM captures c WHERE c.job_id = recording_jobs.id AND c.wanted
+        AND c.state IN ('assigned', 'prepared', 'forwarding', 'receiving'))
+ORDER BY priority DESC, created_at, id
+LIMIT :most;
+
+-- name: jobs_in_time
+-- Jobs whose state ends by a deadline, or by the clock of the recording, with their last packet.
+SELECT j.*, (SELECT max(c.last_packet_at) FROM captures c WHERE c.job_id = j.id) AS last_packet_at
+FROM recording_jobs j
+WHERE status IN ('pending', 'initializing', 'recording', 'interrupted', 'stopping')
+  AND (deadline <= :now OR status = 'recording')
+ORDER BY j.created_at;
+
+-- name: jobs_to_settle
+-- Stopping jobs without a live capture: what is on tape is all there will be.
+SELECT * FROM recording_jobs j
+WHERE status = 'stopping'
+  AND NOT EXISTS (
+      SELECT FROM captures c WHERE c.job_id = j.id AND c.state IN ('assigned', 'prepared', 'forwarding', 'receiving'));
+
+-- name: jobs_to_process
+-- Jobs that need a finalizer: nobody has them, or the lease ran out.
+SELECT * FROM recording_jobs
+WHERE status = 'processing' AND (processing_node_id IS NULL OR processing_lease_until <= :now)
+  AND (not_before IS NULL OR not_before <= :now)
+ORDER BY priority DESC, created_at;
+
+-- name: lease_processing$
+-- Give a job to a finalizer, as the next attempt; compare-and-set.
+UPDATE recording_jobs SET
+    processing_node_id = :node_id, processing_attempt = processing_attempt + 1, processing_lease_until = :until,
+    processing_phase = NULL, processing_fraction = NULL, version = version + 1, updated_at = :now
+WHERE id = :id AND version = :version AND status = 'processing'
+RETURNING processing_attempt;
+
+-- name: release_processing$
+-- Take a job from its finalizer after a failed attempt; the next one not before a while.
+UPDATE recording_jobs SET
+    processing_node_id = NULL, processing_lease_until = NULL, not_before = :not_before, reason_detail = :detail,
+    version = version + 1, updated_at = :now
+WHERE id = :id AND status = 'processing' AND processing_attempt = :attempt
+RETURNING id;
+
+-- name: renew_processing!
+-- A sign of life of a finalizer.
+UPDATE recording_jobs SET processing_lease_until = :until, processing_phase = :phase, processing_fraction = :fraction
+WHERE id = :id AND processing_node_id = :node_id AND processing_attempt = :attempt AND status = 'processing';
+
+-- name: store_result!
+-- What the finalizer made; completed in the same transaction.
+UPDATE recording_jobs SET
+    file_key = :file_key, report_key = :report_key, file_bytes = :bytes, file_sha256 = :sha256,
+    duration_s = :duration_s, report = :report, warnings = :warnings, processing_phase = NULL, processing_fraction = 1
+WHERE id = :id;
+
+-- name: mark_deleted$
+-- Hide an ended job; its objects are purged later.
+UPDATE recording_jobs SET deleted_at = :now, version = version + 1
+WHERE id = :id AND version = :version AND deleted_at IS NULL
+RETURNING id;
+
+-- name: jobs_to_purge
+-- Ended jobs whose tape's time is over (`tape`), or that were deleted or cancelled and still have objects (`all`).
+SELECT id, (deleted_at IS NOT NULL OR status = 'cancelled') AS everything FROM recording_jobs j
+WHERE status IN ('completed', 'failed', 'cancelled') AND NOT legal_hold AND purged_at IS NULL
+  AND (deleted_at IS NOT NULL OR status = 'cancelled'
+       OR (status = 'completed' AND tape_deleted_at IS NULL AND ended_at <= :tape_before))
+  AND NOT EXISTS (
+      SELECT FROM captures c WHERE c.job_id = j.id AND c.state IN ('assigned', 'prepared', 'forwarding', 'receiving'))
+ORDER BY ended_at
+LIMIT :most;
+
+-- name: mark_purged!
+-- The objects are gone: the tape only, or everything.
+UPDATE recording_jobs SET
+    tape_deleted_at = coalesce(tape_deleted_at, :now),
+    purged_at = CASE WHEN :everything THEN :now ELSE purged_at END
+WHERE id = :id;

@@ -1,0 +1,160 @@
+-- name: room_server_by_id^
+-- A registered room server.
+SELECT * FROM room_servers WHERE id = :id AND deregistered_at IS NULL;
+
+-- name: ffmpeg_node_by_id^
+-- A registered FFmpeg node.
+SELECT * FROM ffmpeg_nodes WHERE id = :id AND deregistered_at IS NULL;
+
+-- name: register_room_server$
+-- Insert, or take the id over with a new token; true where it is new. The caller has checked that nobody alive holds it.
+INSERT INTO room_servers (id, url, region, capacity, specs, token_sha256, registered_at)
+VALUES (:id, :url, :region, :capacity, :specs, :token_sha256, :now)
+ON CONFLICT (id) DO UPDATE SET
+    url = excluded.url, region = excluded.region, capacity = excluded.capacity, specs = excluded.specs,
+    token_sha256 = excluded.token_sha256, deregistered_at = NULL, is_healthy = true, health_reason = NULL,
+    last_heartbeat = NULL
+RETURNING xmax = 0;
+
+-- name: register_ffmpeg_node$
+-- Insert, or take the id over with a new token; true where it is new. Healthy only after its first heartbeat.
+INSERT INTO ffmpeg_nodes (
+    id, url, region, specs, failure_domain, version, capacity_mcpu, processing_slots, token_sha256, registered_at,
+    is_healthy, health_reason)
+VALUES (
+    :id, :url, :region, :specs, :failure_domain, :version, :capacity_mcpu, :processing_slots, :token_sha256, :now,
+    false, 'has not connected yet')
+ON CONFLICT (id) DO UPDATE SET
+    url = excluded.url, region = excluded.region, specs = excluded.specs, failure_domain = excluded.failure_domain,
+    version = excluded.version, capacity_mcpu = greatest(excluded.capacity_mcpu, ffmpeg_nodes.load_mcpu),
+    processing_slots = excluded.processing_slots, token_sha256 = excluded.token_sha256, deregistered_at = NULL
+RETURNING xmax = 0;
+
+-- name: node_snapshots
+-- What placement looks at.
+SELECT n.id, n.region, n.is_healthy, n.health_reason, n.is_draining, n.accepts_captures, n.capacity_mcpu, n.load_mcpu,
+    coalesce((
+        SELECT jsonb_agg(DISTINCT jsonb_build_array(j.room_server_id, j.room_id))
+        FROM captures c JOIN recording_jobs j ON j.id = c.job_id
+        WHERE c.node_id = n.id AND c.state IN ('assigned', 'prepared', 'forwarding', 'receiving')), '[]') AS rooms
+FROM ffmpeg_nodes n
+WHERE n.deregistered_at IS NULL
+ORDER BY n.id;
+
+-- name: claim_capacity$
+-- The guarded claim: promised only where it still fits, so that two replicas cannot oversell a node.
+UPDATE ffmpeg_nodes SET load_mcpu = load_mcpu + :cost_mcpu, desired_revision = desired_revision + 1
+WHERE id = :id AND load_mcpu + :cost_mcpu <= capacity_mcpu AND is_healthy AND NOT is_draining AND accepts_captures
+  AND deregistered_at IS NULL
+RETURNING id;
+
+-- name: store_heartbeats
+-- Heartbeats of many nodes in one statement; those that come back to health are returned.
+WITH beat AS (
+    SELECT * FROM jsonb_to_recordset(:beats) AS b (id text, load jsonb, accepts_captures boolean)
+), before AS (
+    SELECT n.id, n.is_healthy FROM ffmpeg_nodes n JOIN beat USING (id)
+), updated AS (
+    UPDATE ffmpeg_nodes n SET last_heartbeat = :now, load = b.load, accepts_captures = b.accepts_captures,
+        is_healthy = true, health_reason = NULL
+    FROM beat b WHERE n.id = b.id AND n.deregistered_at IS NULL
+    RETURNING n.id
+)
+SELECT before.id FROM before JOIN updated USING (id) WHERE NOT before.is_healthy;
+
+-- name: store_room_heartbeat$
+-- A room server's sign of life.
+UPDATE room_servers SET last_heartbeat = :now, rooms = :rooms, peers = :peers, is_healthy = true, health_reason = NULL
+WHERE id = :id AND deregistered_at IS NULL
+RETURNING id;
+
+-- name: link_ffmpeg_node!
+-- Which replica holds the node's link; NULL: none.
+UPDATE ffmpeg_nodes SET linked_replica = :replica WHERE id = :id;
+
+-- name: unlink_ffmpeg_node!
+-- The link is closed, unless another replica has it already.
+UPDATE ffmpeg_nodes SET linked_replica = NULL WHERE id = :id AND linked_replica = :replica;
+
+-- name: link_room_server!
+-- Which replica holds the room server's link.
+UPDATE room_servers SET linked_replica = :replica, is_healthy = true, health_reason = NULL WHERE id = :id;
+
+-- name: unlink_room_server!
+-- The link is closed, unless another replica has it already.
+UPDATE room_servers SET linked_replica = NULL WHERE id = :id AND linked_replica = :replica;
+
+-- name: silent_ffmpeg_nodes
+-- Healthy nodes whose heartbeat is overdue, and unhealthy ones that may still be probed for the reason.
+SELECT id, url, is_healthy, health_reason, last_heartbeat FROM ffmpeg_nodes
+WHERE deregistered_at IS NULL AND (last_heartbeat IS NULL OR last_heartbeat <= :before);
+
+-- name: silent_room_servers
+-- Room servers without a link whose heartbeat is overdue or was never sent.
+SELECT id, url, is_healthy, health_reason, last_heartbeat FROM room_servers
+WHERE deregistered_at IS NULL AND linked_replica IS NULL AND (last_heartbeat IS NULL OR last_heartbeat <= :before);
+
+-- name: judge_ffmpeg_node$
+-- A verdict on an FFmpeg node, unless a heartbeat came meanwhile.
+UPDATE ffmpeg_nodes SET is_healthy = :is_healthy, health_reason = :reason
+WHERE id = :id AND (last_heartbeat IS NULL OR last_heartbeat <= :before)
+  AND (is_healthy IS DISTINCT FROM :is_healthy OR health_reason IS DISTINCT FROM :reason)
+RETURNING id;
+
+-- name: judge_room_server$
+-- A verdict on a room server, unless a heartbeat came meanwhile.
+UPDATE room_servers SET is_healthy = :is_healthy, health_reason = :reason
+WHERE id = :id AND (last_heartbeat IS NULL OR last_heartbeat <= :before)
+  AND (is_healthy IS DISTINCT FROM :is_healthy OR health_reason IS DISTINCT FROM :reason)
+RETURNING id;
+
+-- name: set_draining$
+-- Take no new captures, or take them again.
+UPDATE ffmpeg_nodes SET is_draining = :draining, desired_revision = desired_revision + 1
+WHERE id = :id AND deregistered_at IS NULL
+RETURNING id;
+
+-- name: deregister_ffmpeg_node$
+-- A mark, never a DELETE: history points here.
+UPDATE ffmpeg_nodes SET deregistered_at = :now, is_healthy = false, health_reason = 'deregistered', linked_replica = NULL
+WHERE id = :id AND deregistered_at IS NULL
+RETURNING id;
+
+-- name: deregister_room_server$
+-- A mark, never a DELETE: recordings cascade on it.
+UPDATE room_servers SET deregistered_at = :now, is_healthy = false, health_reason = 'deregistered', linked_replica = NULL
+WHERE id = :id AND deregistered_at IS NULL
+RETURNING id;
+
+-- name: live_jobs_of_room_server$
+-- Jobs that still record from a room server.
+SELECT count(*) FROM recording_jobs
+WHERE room_server_id = :id AND status IN ('pending', 'initializing', 'recording', 'interrupted', 'stopping');
+
+-- name: desired_revisions
+-- The revisions of the nodes this replica is linked with.
+SELECT id, desired_revision FROM ffmpeg_nodes WHERE id = ANY(:ids);
+
+-- name: desired_captures
+-- What a node should record.
+SELECT c.id, c.job_id, c.epoch, c.role, c.streams, c.forwarding, j.forwarding AS forwarded_by
+FROM captures c JOIN recording_jobs j ON j.id = c.job_id
+WHERE c.node_id = :node_id AND c.wanted AND c.state IN ('assigned', 'prepared', 'forwarding', 'receiving')
+ORDER BY c.created_at;
+
+-- name: desired_finalizations
+-- What a node should finalize.
+SELECT * FROM recording_jobs WHERE status = 'processing' AND processing_node_id = :node_id ORDER BY created_at;
+
+-- name: raise_revision!
+-- What the node should do has changed.
+UPDATE ffmpeg_nodes SET desired_revision = desired_revision + 1 WHERE id = :id;
+
+-- name: finalizers
+-- Nodes with free processing slots, the emptiest first.
+SELECT n.id, n.region, n.processing_slots - (
+    SELECT count(*) FROM recording_jobs j WHERE j.status = 'processing' AND j.processing_node_id = n.id
+      AND j.processing_lease_until > :now) AS free_slots
+FROM ffmpeg_nodes n
+WHERE n.deregistered_at IS NULL AND n.is_healthy AND n.processing_slots > 0
+ORDER BY free_slots DESC, n.id;
