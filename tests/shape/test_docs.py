@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from edumeet_recording.domain.job import JobStatus, Reason
+
 LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
@@ -40,3 +42,14 @@ def test_there_is_a_page_for_everything(root: Path) -> None:
         "docs/glossary.md",
         "docs/operate.md",
     } <= set(_pages())
+
+
+def test_operators_find_every_reason(root: Path) -> None:
+    explained = re.findall(r"`([a-z_]+)`", (root / "docs/operate.md").read_text())
+    assert {reason.value for reason in Reason} - set(explained) == set()
+
+
+def test_the_design_shows_every_status(root: Path) -> None:
+    text = (root / "docs/design.md").read_text()
+    shown = set(re.findall(r"`([a-z]+)`", text[text.index("## State machine") : text.index("## Media")]))
+    assert {status.value for status in JobStatus} - shown == set()
