@@ -13,13 +13,16 @@ import asyncpg
 from alembic import command, op
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import AdaptedConnection, Connection
+from sqlalchemy import AdaptedConnection, Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from edumeet_recording.domain.errors import Unavailable
 from edumeet_recording.store.db import CONNECT_TIMEOUT_S, mapped_errors
 from edumeet_recording.store.embedded import embedded_postgres, program
+
+LOCK_KEY = 0x65647532
+"""Any number that no other advisory lock of this database uses."""
 
 SCHEMA = Path(__file__).with_name("schema.sql")
 _SESSION_NOISE = re.compile(r"^(--.*|SET .*|SELECT pg_catalog\.set_config.*|\\(un)?restrict .*)\n", re.MULTILINE)
@@ -35,7 +38,9 @@ async def upgrade(dsn: str, revision: str = "head") -> None:
         return await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S)
 
     engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
-    async with mapped_errors(), engine.connect() as connection:
+    async with mapped_errors(), engine.begin() as connection:
+        # before Alembic looks: a second replica waits here for the commit, then finds nothing left to do
+        await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
         await connection.run_sync(_upgrade, revision)
 
 

@@ -1,0 +1,24 @@
+"""The PostgreSQL server of a test session: TEST_DATABASE_URL, or an embedded one that the first test to ask starts."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from tests.postgres import server
+
+
+@pytest.fixture(scope="session")
+def postgres_dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """DSN of a server on which we may make databases."""
+    given = os.environ.get("TEST_DATABASE_URL")
+    if given:
+        yield given
+    else:
+        with server(tmp_path_factory.mktemp("server")) as dsn:
+            yield dsn
+
+
+@pytest.fixture(scope="session")
+def worker_name() -> str:
+    """Part of the names of this worker's databases; sessions and workers may share a server."""
+    return f"edumeet_test_{os.getpid()}"
