@@ -1,0 +1,104 @@
+"""Every state of a job that can last too long ends, with a reason."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from edumeet_recording.domain.codecs import Container
+from edumeet_recording.domain.deadlines import Limits, deadline_after, due
+from edumeet_recording.domain.job import FINAL, Job, JobSignal, JobStatus, Reason, next_status
+from edumeet_recording.domain.request import JobOptions
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+LIMITS = Limits(600, 60, 3600, 43200, 3600, 300)
+JOB = Job(
+    id="j",
+    tenant_id=None,
+    room_server_id="r",
+    room_id="room",
+    peer_id="peer",
+    region="eu",
+    rtp_streams=(),
+    options=JobOptions(Container.MP4),
+    forwarding="room-server",
+    cost_mcpu=8,
+    status=JobStatus.PENDING,
+    reason=None,
+    reason_detail=None,
+    version=1,
+    epoch=0,
+    attempts=0,
+    not_before=None,
+    deadline=NOW,
+    created_at=NOW,
+    started_at=None,
+    stopped_at=None,
+    processing_node_id=None,
+    processing_attempt=0,
+    processing_lease_until=None,
+    file_key=None,
+    legal_hold=False,
+)
+LATER = timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (JobStatus.PENDING, Reason.QUEUE_DEADLINE),
+        (JobStatus.INITIALIZING, Reason.NO_MEDIA),
+        (JobStatus.INTERRUPTED, Reason.NODE_LOST),
+        (JobStatus.STOPPING, Reason.DRAIN_DEADLINE),
+    ],
+)
+def test_a_state_ends_at_its_deadline_and_the_signal_is_taken(status: JobStatus, reason: Reason) -> None:
+    job = replace(JOB, status=status)
+    assert due(job, None, NOW - LATER, LIMITS) is None
+    verdict = due(job, None, NOW, LIMITS)
+    assert verdict is not None
+    assert verdict.reason is reason
+    assert next_status(status, verdict.signal) is not None
+
+
+@pytest.mark.parametrize("status", JobStatus)
+def test_which_states_have_a_deadline(status: JobStatus) -> None:
+    unlimited = {*FINAL, JobStatus.RECORDING, JobStatus.PROCESSING}
+    assert (deadline_after(status, NOW, LIMITS) is None) == (status in unlimited)
+
+
+@pytest.mark.parametrize("status", sorted({*FINAL, JobStatus.PROCESSING}))
+def test_nothing_is_due_where_there_is_no_deadline(status: JobStatus) -> None:
+    assert due(replace(JOB, status=status), None, NOW + LATER, LIMITS) is None
+    assert due(replace(JOB, status=JobStatus.PENDING, deadline=None), None, NOW, LIMITS) is None
+
+
+def test_the_reason_of_a_wait_is_kept_at_its_end() -> None:
+    verdict = due(replace(JOB, reason_detail="node a: draining"), None, NOW, LIMITS)
+    assert verdict is not None
+    assert verdict.detail.endswith("node a: draining")
+
+
+def test_a_room_server_that_could_not_be_told_is_the_reason() -> None:
+    job = replace(JOB, status=JobStatus.INITIALIZING, reason="room_server_refused", reason_detail="no such peer")
+    verdict = due(job, None, NOW, LIMITS)
+    assert verdict is not None
+    assert (verdict.reason, verdict.detail) == (Reason.ROOM_SERVER_REFUSED, "no such peer")
+
+
+def test_recording_ends_at_the_shorter_of_both_limits() -> None:
+    job = replace(JOB, status=JobStatus.RECORDING, started_at=NOW, options=JobOptions(Container.MP4, max_duration_s=10))
+    assert due(job, NOW, NOW + timedelta(seconds=9), LIMITS) is None
+    verdict = due(job, NOW, NOW + timedelta(seconds=10), LIMITS)
+    assert verdict is not None
+    assert (verdict.signal, verdict.reason) == (JobSignal.STOP, Reason.MAX_DURATION)
+    greedy = replace(job, options=JobOptions(Container.MP4, max_duration_s=1e9))
+    assert due(greedy, NOW + timedelta(seconds=43200), NOW + timedelta(seconds=43200), LIMITS) is not None
+
+
+def test_recording_ends_when_media_has() -> None:
+    job = replace(JOB, status=JobStatus.RECORDING, started_at=NOW)
+    assert due(job, None, NOW + timedelta(seconds=3600), LIMITS) is None
+    verdict = due(job, NOW, NOW + timedelta(seconds=3600), LIMITS)
+    assert verdict is not None
+    assert (verdict.signal, verdict.reason) == (JobSignal.STOP, Reason.MEDIA_ENDED)
