@@ -20,6 +20,8 @@ class Leadership:
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
         self.leading = False
+        self.elected = False
+        """True once this replica or another leads."""
 
     async def run(self) -> NoReturn:
         """Stand for election until cancelled."""
@@ -29,7 +31,7 @@ class Leadership:
                 try:
                     await self._hold(conn)
                 finally:
-                    self.leading = False
+                    self.leading = self.elected = False
                     conn.terminate()
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 log.info("leadership_lost", reason=str(error) or type(error).__name__)
@@ -41,6 +43,7 @@ class Leadership:
                 await _sql.still_there(conn)
             else:
                 self.leading = await _sql.try_lead(conn, lock=LEADER_LOCK)
+                self.elected = True
                 if self.leading:
                     log.info("leading")
             await asyncio.sleep(CHECK_S)

@@ -1,0 +1,208 @@
+"""Composition of an orchestrator replica: database → links → loops → API, all in one task group."""
+
+import asyncio
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from time import time_ns
+from uuid import uuid4
+
+import httpx2
+import structlog
+from fastapi import FastAPI
+
+from edumeet_recording.api.app import create_app
+from edumeet_recording.api.auth import Authenticator
+from edumeet_recording.api.deps import ApiDeps
+from edumeet_recording.api.watch_hub import WatchHub
+from edumeet_recording.config import OrchestratorSettings
+from edumeet_recording.control.captures import CaptureCommands
+from edumeet_recording.control.commands import Commands
+from edumeet_recording.control.deadlines import deadline_tick
+from edumeet_recording.control.dispatch import dispatch_tick
+from edumeet_recording.control.forwarding import ForwardingLoop
+from edumeet_recording.control.health import HealthLoop
+from edumeet_recording.control.loop import Loop
+from edumeet_recording.control.metrics import metrics_tick
+from edumeet_recording.control.node_links import NodeLinks
+from edumeet_recording.control.processing import assign_tick
+from edumeet_recording.control.retention import retention_tick
+from edumeet_recording.control.room_links import RoomLinks
+from edumeet_recording.domain.errors import Unavailable
+from edumeet_recording.rooms.http import HttpRoomServer
+from edumeet_recording.storage.objects import ObjectStore
+from edumeet_recording.store.db import open_pool
+from edumeet_recording.store.embedded import embedded_postgres
+from edumeet_recording.store.leases import Leadership
+from edumeet_recording.store.migrate import upgrade
+from edumeet_recording.store.notify import Listener, Notifier
+from edumeet_recording.store.transaction import Channel, Transactor, Tx
+from edumeet_recording.web import serve
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What a replica is made of, once its database is there."""
+
+    settings: OrchestratorSettings
+    db: Transactor
+    captures: CaptureCommands
+    node_links: NodeLinks
+    room_links: RoomLinks
+    leadership: Leadership
+    storage: ObjectStore
+    client: httpx2.AsyncClient
+    watch: WatchHub
+
+
+async def run_orchestrator(
+    settings: OrchestratorSettings, stop: asyncio.Event, started: Callable[[str], None] | None = None
+) -> None:
+    """Serve until `stop` is set; `started` is called with the API's URL once it answers.
+
+    Raises `Unavailable` where there is no database to start with, and `LoopBroken` when a loop fails for good.
+    """
+    async with AsyncExitStack() as stack:
+        dsn = await stack.enter_async_context(_database(settings))
+        await upgrade(dsn)
+        pool = await stack.enter_async_context(open_pool(dsn, settings.database_pool_size))
+        client = await stack.enter_async_context(
+            httpx2.AsyncClient(timeout=settings.room_server_request_timeout_s, trust_env=False)
+        )
+        notifier, listener = Notifier(dsn), Listener(dsn, tuple(Channel))
+        db = Transactor(pool, notifier)
+        captures = CaptureCommands(db, settings)
+        replica = uuid4().hex
+        parts = _Parts(
+            settings=settings,
+            db=db,
+            captures=captures,
+            node_links=NodeLinks(captures, replica),
+            room_links=RoomLinks(db, replica, settings.room_server_request_timeout_s),
+            leadership=Leadership(dsn),
+            storage=ObjectStore.open(settings),
+            client=client,
+            watch=WatchHub(pool),
+        )
+        loops = _loops(parts)
+        subscriptions = stack.enter_context(ExitStack())
+        _subscribe(subscriptions, listener, loops, parts.node_links)
+        async with asyncio.TaskGroup() as tasks:
+            background = [notifier.run(), listener.run(), parts.leadership.run(), *(loop.run() for loop in loops)]
+            running = [tasks.create_task(work) for work in background]
+            await _serve_api(parts, _app(parts), stop, started)
+            for task in running:
+                task.cancel()
+    log.info("orchestrator_stopped")
+
+
+@asynccontextmanager
+async def _database(settings: OrchestratorSettings) -> AsyncGenerator[str]:
+    url = settings.database_url.get_secret_value()
+    if url:
+        yield url
+        return
+    async with embedded_postgres(settings.state_dir) as dsn:
+        yield dsn
+
+
+def _loops(parts: _Parts) -> list[Loop]:
+    db, settings, leadership = parts.db, parts.settings, parts.leadership
+
+    def led(tick: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+        async def leader_tick() -> None:
+            if leadership.leading:
+                await tick()
+
+        return leader_tick
+
+    def at_url(url: str) -> HttpRoomServer:
+        return HttpRoomServer(url, parts.client)
+
+    forwarding = ForwardingLoop(db, settings, parts.room_links, at_url, lambda: leadership.leading)
+    health = HealthLoop(db, settings, parts.captures, parts.client)
+    return [
+        Loop("heartbeats", parts.node_links.flush_tick, 0.5),
+        Loop("desired", parts.node_links.poll_tick, 1),
+        Loop("events", parts.watch.events_tick, 0.5),
+        Loop("fleet", parts.watch.fleet_tick, 1),
+        Loop("forwarding", forwarding.tick, 1),
+        Loop("dispatch", led(partial(dispatch_tick, db, settings)), 1),
+        Loop("processing", led(partial(assign_tick, db, settings)), 1),
+        Loop("deadlines", led(partial(deadline_tick, db, settings)), 1),
+        Loop("late_captures", led(parts.captures.late_tick), 1),
+        Loop("health", led(health.tick), 1),
+        Loop("metrics", led(partial(metrics_tick, db)), settings.metrics_interval_s),
+        Loop("retention", led(partial(retention_tick, db, settings, parts.storage)), 30, timeout_s=300),
+    ]
+
+
+WOKEN_BY = {
+    Channel.FORWARDING: ("forwarding",),
+    Channel.DISPATCH: ("dispatch", "processing"),
+    Channel.EVENTS: ("events",),
+}
+
+
+def _subscribe(stack: ExitStack, listener: Listener, loops: list[Loop], links: NodeLinks) -> None:
+    named = {loop.name: loop for loop in loops}
+    stack.enter_context(listener.subscribe(Channel.NODE, links.wake))
+    for channel, names in WOKEN_BY.items():
+        for name in names:
+            stack.enter_context(listener.subscribe(channel, named[name].hint))
+
+
+async def _serve_api(parts: _Parts, app: FastAPI, stop: asyncio.Event, started: Callable[[str], None] | None) -> None:
+    settings = parts.settings
+    with socket.create_server((settings.host, settings.port), backlog=1024) as listening:
+        host, port = listening.getsockname()[:2]
+        url = settings.public_url or f"http://{host}:{port}"
+
+        def answers() -> None:
+            log.info("orchestrator_ready", url=url)
+            if started is not None:
+                started(url)
+
+        ending = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(serve(app, listening, ending, answers))
+            await stop.wait()
+            await parts.node_links.goaway()
+            await parts.room_links.goaway()
+            ending.set()
+
+
+def _app(parts: _Parts) -> FastAPI:
+    async def database() -> None:
+        await parts.db.run(_nothing)
+
+    async def leader() -> None:
+        if not parts.leadership.elected:
+            raise Unavailable("no replica leads yet")
+
+    return create_app(
+        ApiDeps(
+            settings=parts.settings,
+            pool=parts.db.pool,
+            commands=Commands(parts.db, parts.settings, parts.captures),
+            node_links=parts.node_links,
+            room_links=parts.room_links,
+            storage=parts.storage,
+            watch=parts.watch,
+            authenticator=Authenticator(parts.settings, epoch_seconds),
+            checks={"database": database, "storage": parts.storage.check, "leader": leader},
+        )
+    )
+
+
+async def _nothing(_tx: Tx) -> None:
+    return None
+
+
+def epoch_seconds() -> float:
+    """This machine's clock, for tokens' expiry."""
+    return time_ns() / 1e9
