@@ -1,35 +1,35 @@
-"""One peer's streams on their way to one node: the sockets of mediasoup's PlainTransports, and what passes them."""
+"""One peer's streams on their way to one node: consumers on transports, their sender reports, and the feedback."""
 
 import asyncio
 import contextlib
 import secrets
-import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from edumeet_recording.domain.codecs import CLOCK_RATE_HZ, Codec, Kind
-from edumeet_recording.media.errors import MediaError
-from edumeet_recording.media.rtcp import FullIntraRequest, Nack, PictureLoss, RtcpPacket, parse_rtcp
+from edumeet_recording.media.rtcp import FullIntraRequest, Nack, PictureLoss, RtcpPacket
 from edumeet_recording.sim.consumer import Consumer
 from edumeet_recording.sim.encode import CHANNELS, Burst
 from edumeet_recording.sim.publisher import Publisher
+from edumeet_recording.sim.transport import Transport, random_key
 from edumeet_recording.wire.room_link import ConfigureForwarding, RequestedStream, SentStream
 
 _FIRST_REPORT_S = (0.5, 1.5)
 _REPORT_S = {Kind.AUDIO: (4.5, 5.5), Kind.VIDEO: (1.0, 1.5)}
-_DATAGRAMS_A_WAKE = 64
 
 
 class Forwarding:
     """All consumers of one job and epoch, from `configure-rtp-forwarding` until `close`; it never says BYE.
 
-    Streams that the peer does not publish are left out of `streams`. Raises `OSError` where no socket is to be had.
+    Streams that the peer does not publish are left out of `streams`. With SRTP we encrypt with a key of our own, and
+    the request's is for what we hear. Raises `OSError` where no socket is to be had, `MediaError` for a bad key.
     """
 
     def __init__(self, request: ConfigureForwarding, publisher: Publisher, listen_ip: str) -> None:
         self._publisher = publisher
         self._flows: dict[int, _Flow] = {}
-        self._transports: dict[tuple[int, int], _Transport] = {}
+        self._srtp = random_key(request.srtp.suite) if request.srtp else None
+        self._transports: dict[tuple[int, int], Transport] = {}
         streams: list[SentStream] = []
         with contextlib.ExitStack() as undo:
             undo.callback(self.close)
@@ -53,14 +53,17 @@ class Forwarding:
         for transport in self._transports.values():
             transport.close()
 
-    def _transport(self, request: ConfigureForwarding, asked: RequestedStream, listen_ip: str) -> "_Transport":
+    def _transport(self, request: ConfigureForwarding, asked: RequestedStream, listen_ip: str) -> Transport:
         """Streams for one port share a transport, and are told apart by SSRC."""
         target = (asked.port, asked.port if request.rtcp_mux else asked.rtcp_port)
         if target not in self._transports:
-            self._transports[target] = _Transport(listen_ip, request.target_node.ip, *target, self._hear)
+            transport = Transport(listen_ip, request.target_node.ip, *target, self._hear)
+            self._transports[target] = transport
+            if self._srtp is not None and request.srtp is not None:
+                transport.encrypt(ours=self._srtp, theirs=request.srtp)
         return self._transports[target]
 
-    def _consume(self, asked: RequestedStream, codec: Codec, transport: "_Transport", cname: str) -> SentStream:
+    def _consume(self, asked: RequestedStream, codec: Codec, transport: Transport, cname: str) -> SentStream:
         flow = _Flow(Consumer(codec, cname), transport, self._publisher)
         consumer = flow.consumer
         self._flows[consumer.ssrc] = flow
@@ -75,6 +78,7 @@ class Forwarding:
             channels=CHANNELS.get(codec),
             source_ip=ip,
             source_port=port,
+            srtp=self._srtp,
         )
 
     def _hear(self, packets: Iterable[RtcpPacket]) -> None:
@@ -93,7 +97,7 @@ class Forwarding:
 class _Flow:
     """A consumer on its transport, fed by the publisher, with its sender reports."""
 
-    def __init__(self, consumer: Consumer, transport: "_Transport", publisher: Publisher) -> None:
+    def __init__(self, consumer: Consumer, transport: Transport, publisher: Publisher) -> None:
         self.consumer = consumer
         self._transport = transport
         self._loop = asyncio.get_running_loop()
@@ -117,60 +121,6 @@ class _Flow:
         if report is not None:
             self._transport.send_rtcp(report)
         self._timer = self._loop.call_later(_within(_REPORT_S[self.consumer.kind]), self._report)
-
-
-class _Transport:
-    """A socket for RTP and, unless muxed, another for RTCP; it hears RTCP from nowhere but where it sends it."""
-
-    def __init__(
-        self, listen_ip: str, ip: str, port: int, rtcp_port: int, hear: Callable[[Iterable[RtcpPacket]], None]
-    ) -> None:
-        self._rtp_target, self._rtcp_target = (ip, port), (ip, rtcp_port)
-        self._hear = hear
-        self._loop = asyncio.get_running_loop()
-        self._rtp = _bound(listen_ip)
-        self._rtcp = self._rtp if rtcp_port == port else _bound(listen_ip)
-        self.source: tuple[str, int] = self._rtp.getsockname()[:2]
-        self._loop.add_reader(self._rtcp, self._read)
-
-    def send_rtp(self, datagram: bytes) -> None:
-        _send(self._rtp, datagram, self._rtp_target)
-
-    def send_rtcp(self, datagram: bytes) -> None:
-        _send(self._rtcp, datagram, self._rtcp_target)
-
-    def close(self) -> None:
-        self._loop.remove_reader(self._rtcp)
-        self._rtcp.close()
-        self._rtp.close()
-
-    def _read(self) -> None:
-        for _ in range(_DATAGRAMS_A_WAKE):
-            try:
-                datagram, sender = self._rtcp.recvfrom(2048)
-            except OSError:
-                return
-            if sender[:2] == self._rtcp_target:
-                with contextlib.suppress(MediaError):
-                    self._hear(parse_rtcp(datagram))
-
-
-def _bound(ip: str) -> socket.socket:
-    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
-    opened = socket.socket(family, socket.SOCK_DGRAM)
-    opened.setblocking(False)
-    try:
-        opened.bind((ip, 0))
-    except OSError:
-        opened.close()
-        raise
-    return opened
-
-
-def _send(opened: socket.socket, datagram: bytes, target: tuple[str, int]) -> None:
-    # A dead port, a full buffer or a route that is gone is the network's loss, not ours.
-    with contextlib.suppress(OSError):
-        opened.sendto(datagram, target)
 
 
 def _within(span_s: tuple[float, float]) -> float:

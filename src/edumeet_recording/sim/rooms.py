@@ -1,5 +1,6 @@
 """The rooms of a simulated room server: who publishes what, and whose media goes where; it answers the contract."""
 
+from edumeet_recording.media.errors import MediaError
 from edumeet_recording.sim.forwarding import Forwarding
 from edumeet_recording.sim.publisher import PeerMedia, Publisher
 from edumeet_recording.wire.room_link import (
@@ -26,13 +27,16 @@ class Rooms:
         """Rooms and peers."""
         return len(self._rooms), sum(len(peers) for peers in self._rooms.values())
 
-    def add_peer(self, room_id: str, peer_id: str, media: PeerMedia) -> Publisher:
+    def add_peer(self, room_id: str, peer_id: str, media: PeerMedia) -> None:
         """A peer joins and publishes from now on. Raises `ValueError` where it is there already."""
         peers = self._rooms.setdefault(room_id, {})
         if peer_id in peers:
             raise ValueError(f"{peer_id} is in {room_id} already")
         peers[peer_id] = Publisher(media)
-        return peers[peer_id]
+
+    def publisher(self, room_id: str, peer_id: str) -> Publisher:
+        """A peer's publisher. Raises `KeyError` where there is none."""
+        return self._rooms[room_id][peer_id]
 
     async def remove_peer(self, room_id: str, peer_id: str) -> None:
         """A peer leaves; what forwards it falls silent. Raises `KeyError` where it is not there."""
@@ -84,14 +88,14 @@ class Rooms:
         publisher = peers.get(request.peer_id)
         if publisher is None:
             return refusal("no_such_peer", f"there is no peer {request.peer_id} in room {request.room_id}")
-        if request.srtp is not None:
-            return refusal("srtp_unsupported", "this room server sends plain RTP only")
         if all(publisher.media.codec(asked.kind) is None for asked in request.rtp_streams):
             return refusal("no_such_stream", f"peer {request.peer_id} publishes nothing of what is asked for")
         try:
             return Forwarding(request, publisher, self._listen_ip)
         except OSError as error:
             return refusal("no_socket", f"no socket to send from: {error}")
+        except MediaError as error:
+            return refusal("bad_srtp_key", str(error))
 
     def _key_frame(self, request: RequestKeyFrameOf) -> Done:
         for (job_id, _epoch), forwarding in self._forwardings.items():
