@@ -7,7 +7,7 @@ from textwrap import wrap
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from edumeet_recording.config import CommonSettings, NodeSettings, OrchestratorSettings
+from edumeet_recording.config import ClientSettings, CommonSettings, NodeSettings, OrchestratorSettings
 
 HEADER = """\
 # Every setting with its default. Copy this file to .env and change what you need; an empty value means the default.
@@ -18,12 +18,14 @@ HEADER = """\
 def render() -> str:
     """The whole text of .env.example."""
     common, orchestrator, node = (kind.model_fields for kind in (CommonSettings, OrchestratorSettings, NodeSettings))
+    prefix = ClientSettings.model_config.get("env_prefix", "")
     both = orchestrator.keys() & node.keys() - common.keys()
     sections = {
         "Every process": {name: [field] for name, field in common.items()},
         "Orchestrator and FFmpeg node": {name: [orchestrator[name], node[name]] for name in sorted(both)},
         "Orchestrator": {name: [field] for name, field in orchestrator.items() if name not in common.keys() | both},
         "FFmpeg node": {name: [field] for name, field in node.items() if name not in common.keys() | both},
+        "Commands": {f"{prefix}{name}": [field] for name, field in ClientSettings.model_fields.items()},
     }
     return HEADER + "".join(_section(title, settings) for title, settings in sections.items())
 

@@ -1,5 +1,7 @@
 """All configuration: read from the environment once, checked, frozen, and passed whole; nothing else reads the environment."""
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -105,3 +107,19 @@ class NodeSettings(CommonSettings):
         if self.rtp_port_max - self.rtp_port_min < 4:
             raise ValueError("RTP_PORT_MAX must be at least 4 above RTP_PORT_MIN")
         return self
+
+
+class ClientSettings(_Settings):
+    """What commands that speak to a running service read."""
+
+    model_config = SettingsConfigDict(env_prefix="EDUMEET_RECORDING_")
+
+    url: str = Field("http://127.0.0.1:8080", description="URL of the service that commands such as `recordings list` speak to.")
+    token: SecretStr = Field(SecretStr(""), description="Token they present; `edumeet-recording token` issues one.")
+
+
+def environment_of_child(settings: Mapping[str, str]) -> dict[str, str]:
+    """Our environment for a process that shall have `settings` (by variable) and otherwise the defaults."""
+    kinds = (OrchestratorSettings, NodeSettings, ClientSettings)
+    names = {f"{kind.model_config.get('env_prefix', '')}{name}".upper() for kind in kinds for name in kind.model_fields}
+    return {name: value for name, value in os.environ.items() if name.upper() not in names} | dict(settings)
