@@ -2,7 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
@@ -10,10 +11,29 @@ import uvicorn
 GRACE_S = 3
 
 
-async def serve(app: Any, listening: socket.socket, stop: asyncio.Event, started: Callable[[], None]) -> None:
-    """Serve `app` on a bound socket until `stop`; open requests get `GRACE_S` seconds to end.
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers, so that it can be one task among others."""
 
-    `started` is called once requests are answered. WebSocket deflate is off: it costs more CPU than it saves here.
+    def __init__(self, config: uvicorn.Config, answers: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._answers = answers
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leave the signals alone."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say so."""
+        await super().startup(sockets)
+        if self.started:
+            self._answers()
+
+
+async def serve(app: Any, listening: socket.socket, stop: asyncio.Event, answers: Callable[[], None]) -> None:
+    """Serve `app` on a bound socket until `stop`; open requests then get `GRACE_S` seconds to end.
+
+    `answers` is called once requests are answered. WebSocket deflate is off: it costs more CPU than it saves here.
     """
     config = uvicorn.Config(
         app,
@@ -24,16 +44,9 @@ async def serve(app: Any, listening: socket.socket, stop: asyncio.Event, started
         timeout_graceful_shutdown=GRACE_S,
         server_header=False,
     )
-    config.load()
-    server = uvicorn.Server(config)
-    server.lifespan = config.lifespan_class(config)
-    await server.startup(sockets=[listening])
-    if server.should_exit:
-        raise RuntimeError("the HTTP server did not start")
-    started()
+    server = _Server(config, answers)
     async with asyncio.TaskGroup() as tasks:
-        loop = tasks.create_task(server.main_loop())
+        serving = tasks.create_task(server.serve(sockets=[listening]))
         await stop.wait()
         server.should_exit = True
-        await loop
-    await server.shutdown(sockets=[listening])
+        await serving
