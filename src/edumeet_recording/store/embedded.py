@@ -27,7 +27,7 @@ USER = "edumeet"
 START_TIMEOUT_S = 60.0
 """Recovery after a crash is part of the start."""
 STOP_STEP_S = 5.0
-ATTEMPT_PAUSES_S = (0.1, 0.3, 1.0, 3.0)
+ATTEMPT_PAUSES_S = (0.1, 0.3, 1.0)
 """A killed server's last processes may hold its shared memory for a moment, another program our port."""
 POLL_S = 0.03
 
