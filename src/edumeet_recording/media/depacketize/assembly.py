@@ -82,7 +82,8 @@ class VideoDepacketizer:
         return frames
 
     def flush(self) -> list[Frame]:
-        """A last frame without a marker is taken for whole if its codec finds no end missing."""
+        """Nothing whole is ever left: a last frame without a marker may have lost its end."""
+        self._whole = False
         return self._close() if self._open else []
 
     def _begin(self, sequence: int, timestamp: int, arrival_ns: int) -> None:
