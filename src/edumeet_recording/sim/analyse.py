@@ -1,9 +1,11 @@
 """The judge of a finished file: decodes it, finds the beeps and flashes of `sim.content`, and says when they were.
 
 Works in constant memory, on any container and codec that PyAV reads, mono or stereo, in changing sizes and letterboxed:
-it looks at the middle of the picture only, and knows a flash by its luma and a beep by its loudness.
+it looks at the middle of the picture only, and knows a flash by its luma and a beep by its loudness. An event that is
+under way when a stream begins, or resumes after a hole, is not counted: nobody saw when it began.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +31,9 @@ _PAIR_S = 0.5
 
 _MATCH_S = 0.45
 """Likewise for cadence: two events nearer than this are one."""
+
+_HOLE_S = 0.25
+"""A stream that is silent for longer has a hole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,16 +151,20 @@ def _decoded(container: Any, streams: list[Any], errors: _Errors) -> Iterator[ob
 
 
 class _Onsets:
-    """Finds where a level rises; with hysteresis, and deaf for a moment after each event."""
+    """Finds where a level rises, with hysteresis; deaf for a moment after each event."""
 
     def __init__(self, on: float, off: float, shortest_s: float) -> None:
         self.times: list[float] = []
         self.loud = False
         self._on, self._off, self._shortest_s = on, off, shortest_s
         self._began: float | None = None
+        self._last_at = -math.inf
 
     def push(self, at: float, level: float) -> None:
-        if not self.loud:
+        resumed, self._last_at = at - self._last_at > _HOLE_S, at
+        if resumed:
+            self.loud, self._began = level >= self._on, None
+        elif not self.loud:
             if level < self._on:
                 return
             self.loud, self._began = True, at
