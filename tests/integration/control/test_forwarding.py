@@ -1,0 +1,131 @@
+"""Room servers are told what to forward and when to stop, again until they listen."""
+
+from tests.integration.control.conftest import SETTINGS, Service
+
+from edumeet_recording.control.forwarding import ForwardingLoop
+from edumeet_recording.control.room_links import RoomLinks
+from edumeet_recording.domain.codecs import Codec, Kind
+from edumeet_recording.domain.job import JobStatus, Reason
+from edumeet_recording.rooms.base import RoomServerRefused, RoomServerUnreachable
+from edumeet_recording.wire.room_link import (
+    Configured,
+    ConfigureForwarding,
+    RequestKeyFrameOf,
+    SentStream,
+    StopForwarding,
+)
+
+
+class ARoomServer:
+    """Answers as told, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[ConfigureForwarding | StopForwarding | RequestKeyFrameOf] = []
+        self.failure: Exception | None = None
+        self.leaves_out = -1
+
+    async def configure(self, request: ConfigureForwarding) -> Configured:
+        await self.tell(request)
+        return Configured(
+            rtp_streams=tuple(
+                SentStream(
+                    index=stream.index,
+                    kind=stream.kind,
+                    codec_name=stream.codec_name,
+                    payload_type=100 + stream.index,
+                    ssrc=1000 + stream.index,
+                    clock_rate=stream.clock_rate,
+                    source_ip="127.0.0.1",
+                )
+                for stream in request.rtp_streams
+                if stream.index != self.leaves_out
+            )
+        )
+
+    async def tell(self, request: ConfigureForwarding | StopForwarding | RequestKeyFrameOf) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.asked.append(request)
+
+
+async def prepared(service: Service, room: ARoomServer) -> tuple[str, ForwardingLoop]:
+    await service.room_server()
+    await service.node()
+    job_id = await service.start(forwarding="room-server")
+    (capture,) = (await service.desired()).captures
+    assert not capture.confirmed
+    assert [stream.ssrc for stream in capture.streams] == [None, None], "the room server picks its own"
+    await service.prepare()
+    links = RoomLinks(service.commands.db, "replica", 1.0)
+    return job_id, ForwardingLoop(service.commands.db, SETTINGS, links, lambda _url: room, lambda: True)
+
+
+async def test_a_prepared_capture_is_forwarded_once_and_its_streams_confirmed(service: Service) -> None:
+    room = ARoomServer()
+    job_id, loop = await prepared(service, room)
+    await loop.tick()
+    await loop.tick()
+    (request,) = room.asked
+    assert isinstance(request, ConfigureForwarding)
+    assert (request.job_id, request.epoch, request.peer_id) == (job_id, 1, "peer-456")
+    assert [(s.index, s.port, s.rtcp_port, s.ssrc) for s in request.rtp_streams] == [
+        (0, 40000, 40001, 12345678),
+        (1, 40002, 40003, 87654321),
+    ]
+    (capture,) = (await service.desired()).captures
+    assert capture.confirmed
+    assert [(s.codec, s.kind, s.payload_type, s.ssrc, s.source_ip) for s in capture.streams] == [
+        (Codec.OPUS, Kind.AUDIO, 100, 1000, "127.0.0.1"),
+        (Codec.H264, Kind.VIDEO, 101, 1001, "127.0.0.1"),
+    ]
+    assert (await service.events(job_id))[-1] == "rtp_forwarding"
+
+
+async def test_an_unreachable_room_server_is_named_and_asked_again(service: Service) -> None:
+    room = ARoomServer()
+    job_id, loop = await prepared(service, room)
+    room.failure = RoomServerUnreachable("POST http://room-server:3443: no address")
+    await loop.tick()
+    job = await service.job(job_id)
+    assert (job.status, job.reason) == (JobStatus.INITIALIZING, Reason.ROOM_SERVER_UNREACHABLE)
+    assert "room-server:3443" in (job.reason_detail or "")
+    room.failure = None
+    await loop.tick()
+    assert room.asked == [], "not before its back-off is over"
+    await service.pool.execute("UPDATE captures SET forwarding_retry_at = NULL")
+    await loop.tick()
+    assert len(room.asked) == 1
+
+
+async def test_a_refusal_and_an_answer_without_a_stream_are_reasons(service: Service) -> None:
+    room = ARoomServer()
+    job_id, loop = await prepared(service, room)
+    room.failure = RoomServerRefused("no such peer", code="no_such_peer")
+    await loop.tick()
+    assert (await service.job(job_id)).reason == Reason.ROOM_SERVER_REFUSED
+    room.failure, room.leaves_out = None, 1
+    await service.pool.execute("UPDATE captures SET forwarding_retry_at = NULL")
+    await loop.tick()
+    assert (await service.job(job_id)).reason_detail == "the room server's answer lacks stream 1"
+
+
+async def test_stopping_is_told_until_heard(service: Service) -> None:
+    room = ARoomServer()
+    job_id, loop = await prepared(service, room)
+    await loop.tick()
+    await service.commands.stop(job_id, None)
+    room.failure = RoomServerUnreachable("away")
+    await loop.tick()
+    room.failure = None
+    await service.pool.execute("UPDATE captures SET forwarding_retry_at = NULL")
+    await loop.tick()
+    await loop.tick()
+    assert [request.type for request in room.asked] == ["configure-rtp-forwarding", "stop-rtp-forwarding"]
+
+
+async def test_only_the_leader_speaks_to_room_servers_without_a_link(service: Service) -> None:
+    room = ARoomServer()
+    _, loop = await prepared(service, room)
+    follower = ForwardingLoop(service.commands.db, SETTINGS, loop.links, lambda _url: room, lambda: False)
+    await follower.tick()
+    assert room.asked == []

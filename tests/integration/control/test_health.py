@@ -1,0 +1,96 @@
+"""Who is silent is judged with evidence; who has only begun to watch judges nobody."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import httpx2
+import pytest
+from tests.integration.control.conftest import SETTINGS, Service
+
+from edumeet_recording.control.health import RECONNECT_S, HealthLoop
+from edumeet_recording.domain.job import JobStatus
+
+
+@pytest.fixture
+async def beginner(service: Service) -> AsyncIterator[HealthLoop]:
+    """A loop that has not watched yet."""
+    async with httpx2.AsyncClient(timeout=1, trust_env=False) as client:
+        yield HealthLoop(service.commands.db, SETTINGS, service.captures, client)
+
+
+@pytest.fixture
+async def health(beginner: HealthLoop) -> HealthLoop:
+    """A loop that has watched for long enough to judge."""
+    loop = beginner
+    await loop.tick()
+    assert loop._watching_since is not None
+    loop._watching_since -= timedelta(seconds=SETTINGS.heartbeat_timeout_s + RECONNECT_S)
+    return loop
+
+
+async def reason_of(service: Service, table: str) -> tuple[bool, str]:
+    row = await service.pool.fetchrow(f"SELECT is_healthy, health_reason FROM {table}")  # noqa: S608 -- our own names
+    assert row is not None
+    return row["is_healthy"], row["health_reason"] or ""
+
+
+async def silence(service: Service) -> None:
+    await service.pool.execute("UPDATE ffmpeg_nodes SET last_heartbeat = last_heartbeat - interval '1 hour'")
+
+
+async def test_a_silent_node_loses_its_captures_and_its_url_is_named(service: Service, health: HealthLoop) -> None:
+    await service.room_server()
+    await service.node()
+    job_id = await service.start()
+    await service.receive()
+    await silence(service)
+    await health.tick()
+    healthy, reason = await reason_of(service, "ffmpeg_nodes")
+    assert not healthy
+    assert "heartbeats have stopped" in reason
+    assert "http://node-1:3000/health is unreachable" in reason
+    assert (await service.job(job_id)).status is JobStatus.INTERRUPTED
+
+
+async def test_a_node_with_heartbeats_is_left_alone(service: Service, health: HealthLoop) -> None:
+    await service.node()
+    await health.tick()
+    assert await reason_of(service, "ffmpeg_nodes") == (True, "")
+
+
+async def test_who_has_just_begun_to_watch_judges_nobody(service: Service, beginner: HealthLoop) -> None:
+    await service.room_server()
+    await service.node()
+    job_id = await service.start()
+    await silence(service)
+    await beginner.tick()
+    await beginner.tick()
+    assert (await service.job(job_id)).status is JobStatus.INITIALIZING
+
+
+async def test_a_node_that_never_connected_is_named(service: Service, health: HealthLoop) -> None:
+    await service.node()
+    await service.pool.execute("UPDATE ffmpeg_nodes SET last_heartbeat = NULL, is_healthy = false")
+    await health.tick()
+    healthy, reason = await reason_of(service, "ffmpeg_nodes")
+    assert not healthy
+    assert reason.startswith("has not connected yet; http://node-1:3000/health is unreachable")
+
+
+async def test_a_room_server_without_heartbeats_is_probed(service: Service, health: HealthLoop) -> None:
+    async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    await service.room_server()
+    await health.tick()
+    healthy, reason = await reason_of(service, "room_servers")
+    assert not healthy
+    assert "room-server:3443" in reason
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        await service.pool.execute("UPDATE room_servers SET url = $1", f"http://127.0.0.1:{port}")
+        await health.tick()
+    assert await reason_of(service, "room_servers") == (True, "")

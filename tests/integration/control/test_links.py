@@ -1,0 +1,164 @@
+"""Links: desired state goes down as soon as it changes, observed state comes up, and a newer link replaces an older."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from tests.integration.control.conftest import Service
+from tests.waiting import eventually
+
+from edumeet_recording.control.link_transport import LinkClosed
+from edumeet_recording.control.node_links import PROTOCOL_ERROR, REPLACED, NodeLinks
+from edumeet_recording.control.room_links import RoomLinks
+from edumeet_recording.domain.capture import CaptureState
+from edumeet_recording.domain.job import JobStatus
+from edumeet_recording.wire.node_link import (
+    ORCHESTRATOR_MESSAGE,
+    Ack,
+    CaptureReport,
+    ChunkStored,
+    Desired,
+    Goaway,
+    Heartbeat,
+    Hello,
+    Journal,
+    JournalEntry,
+    NodeLoad,
+    Port,
+    TapeChunk,
+)
+from edumeet_recording.wire.room_link import ROOM_REQUEST, Done, RoomHeartbeat, StopForwarding
+
+
+class Wire:
+    """Both ends of a link in memory."""
+
+    def __init__(self) -> None:
+        self.up: asyncio.Queue[str | None] = asyncio.Queue()
+        self.down: list[str] = []
+        self.closed: int | None = None
+        self.reason = ""
+
+    async def receive(self) -> str:
+        text = await self.up.get()
+        if text is None:
+            raise LinkClosed("gone")
+        return text
+
+    async def send(self, text: str) -> None:
+        if self.closed is not None:
+            raise LinkClosed("gone")
+        self.down.append(text)
+
+    async def close(self, code: int, reason: str) -> None:
+        if self.closed is None:
+            self.closed, self.reason = code, reason
+            self.up.put_nowait(None)
+
+    def say(self, message: Any) -> None:
+        self.up.put_nowait(message.to_json())
+
+    def heard(self, kind: type) -> list[Any]:
+        messages = [ORCHESTRATOR_MESSAGE.validate_json(text) for text in self.down]
+        return [message for message in messages if isinstance(message, kind)]
+
+
+@asynccontextmanager
+async def linked(links: NodeLinks | RoomLinks, node_id: str) -> AsyncIterator[Wire]:
+    wire = Wire()
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        tasks.create_task(links.serve(node_id, wire))
+        yield wire
+        wire.up.put_nowait(None)
+
+
+async def test_desired_state_goes_down_and_reports_come_up(service: Service) -> None:
+    await service.room_server()
+    await service.node()
+    links = NodeLinks(service.captures, "replica")
+    async with linked(links, "node-1") as wire:
+        wire.say(Hello(node_id="node-1", version="1"))
+        await eventually(lambda: wire.heard(Desired))
+        job_id = await service.start()
+        links.wake("node-1")
+        capture = await eventually(lambda: [c for d in wire.heard(Desired) for c in d.captures])
+        port = Port(index=0, port=40000, rtcp_port=40001)
+        report = CaptureReport(
+            capture_id=capture[0].capture_id,
+            epoch=1,
+            state=CaptureState.RECEIVING,
+            ip="127.0.0.1",
+            ports=(port,),
+            first_packet_at=1.0,
+        )
+        wire.say(Heartbeat(load=NodeLoad(cpu_percent=12.5), captures=(report,)))
+
+        async def recording() -> bool:
+            return (await service.job(job_id)).status is JobStatus.RECORDING
+
+        await eventually(recording)
+        await links.flush_tick()
+        assert (await service.pool.fetchval("SELECT load FROM ffmpeg_nodes"))["cpuPercent"] == 12.5
+        chunk = TapeChunk(seq=0, key="k", bytes=1, sha256="0")
+        stored = ChunkStored(capture_id=report.capture_id, chunk=chunk)
+        wire.say(Journal(entries=(JournalEntry(seq=7, body=stored), JournalEntry(seq=8, body=stored))))
+        assert [ack.up_to for ack in await eventually(lambda: wire.heard(Ack))] == [8]
+        assert await service.pool.fetchval("SELECT count(*) FROM tape_chunks") == 1
+    assert await service.pool.fetchval("SELECT linked_replica FROM ffmpeg_nodes") is None
+
+
+async def test_a_lost_hint_is_found_by_polling(service: Service) -> None:
+    await service.node()
+    links = NodeLinks(service.captures, "replica")
+    async with linked(links, "node-1") as wire:
+        await eventually(lambda: wire.heard(Desired))
+        await service.pool.execute("UPDATE ffmpeg_nodes SET desired_revision = desired_revision + 1")
+        await links.poll_tick()
+        await eventually(lambda: len(wire.heard(Desired)) == 2)
+
+
+async def test_a_newer_link_replaces_the_older(service: Service) -> None:
+    await service.node()
+    links = NodeLinks(service.captures, "replica")
+    async with linked(links, "node-1") as older:
+        await eventually(lambda: older.heard(Desired))
+        async with linked(links, "node-1") as newer:
+            await eventually(lambda: newer.heard(Desired))
+            assert older.closed == REPLACED
+            assert await service.pool.fetchval("SELECT linked_replica FROM ffmpeg_nodes") == "replica"
+
+
+async def test_what_is_not_of_the_protocol_ends_the_link(service: Service) -> None:
+    await service.node()
+    async with linked(NodeLinks(service.captures, "replica"), "node-1") as wire:
+        wire.up.put_nowait('{"type": "nonsense"}')
+        await eventually(lambda: wire.closed == PROTOCOL_ERROR)
+
+
+async def test_goaway(service: Service) -> None:
+    await service.node()
+    links = NodeLinks(service.captures, "replica")
+    async with linked(links, "node-1") as wire:
+        await eventually(lambda: wire.heard(Desired))
+        await links.goaway()
+        assert wire.heard(Goaway)
+
+
+async def test_a_room_server_is_asked_over_its_link(service: Service) -> None:
+    await service.room_server()
+    links = RoomLinks(service.commands.db, "replica", 5.0)
+    async with linked(links, "room-server-1") as wire:
+        server = await eventually(lambda: links.get("room-server-1"))
+        wire.say(RoomHeartbeat(server_id="room-server-1", rooms=3, peers=9))
+
+        async def beaten() -> bool:
+            return await service.pool.fetchval("SELECT peers FROM room_servers") == 9
+
+        await eventually(beaten)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(server.tell(StopForwarding(job_id="j", epoch=1)))
+            (text,) = await eventually(lambda: wire.down)
+            wire.say(Done(request_id=ROOM_REQUEST.validate_json(text).request_id))
+        assert links.linked == ["room-server-1"]
+    assert links.linked == []
