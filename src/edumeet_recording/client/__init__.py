@@ -1,1 +1,6 @@
-"""Typed client of our own API."""
+"""A typed client of this service's API: what the command line, the benches and the tests use, and any Python may."""
+
+from edumeet_recording.client.client import RecordingClient
+from edumeet_recording.client.errors import ApiError
+
+__all__ = ["ApiError", "RecordingClient"]
