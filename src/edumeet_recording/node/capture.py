@@ -1,0 +1,355 @@
+"""The capture process: reads the sockets it is handed and writes tape; one epoll loop, at most 50 wake-ups a second.
+
+It ends when its agent's end of the control socket closes, and only then: SIGINT and SIGTERM are the agent's to obey.
+The kernel notes when a datagram came, so waiting a little for more to come at once costs no accuracy.
+"""
+
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+
+from edumeet_recording.media.tape import ChunkHeader
+from edumeet_recording.node.datagrams import SLOTS, Datagrams, parse_source
+from edumeet_recording.node.feedback import Feedback
+from edumeet_recording.node.reception import Reception, Track
+from edumeet_recording.node.spool import ChunkFile
+from edumeet_recording.node.worker_link import (
+    MAX_MESSAGE_BYTES,
+    AskKeyFrame,
+    Assign,
+    Drain,
+    Drained,
+    FirstPacket,
+    Numbers,
+    Order,
+    Said,
+    Unwritable,
+    Update,
+    decode,
+    encode,
+)
+
+TICK_NS = 20_000_000
+"""Time between two wake-ups. Short against a NACK's 40 ms, long enough for several datagrams a socket."""
+READING_NS = 10_000_000
+"""Share of a tick for reading: a flooded socket gets what the others leave of it."""
+SERVICE_NS = 100_000_000
+NUMBERS_NS = 1_000_000_000
+CHUNK_BYTES = 8_000_000
+UNWRITTEN_BYTES = 4_000_000
+"""Tape a capture may keep in memory while the disk takes none; what comes after is dropped and counted."""
+CAPTURES_A_MESSAGE = 16
+MAX_FDS = 250
+"""The kernel passes at most 253 descriptors with a message (SCM_MAX_FD)."""
+LAST_BATCHES = 256
+"""More than a receive buffer holds: draining ends, however fast somebody sends."""
+
+
+@dataclass(slots=True)
+class _Socket:
+    """One socket of a capture. `port` is the number of its pair, `is_rtcp` true for the odd one."""
+
+    udp: socket.socket
+    capture: "_Capture"
+    port: int
+    is_rtcp: bool
+
+
+class _Capture:
+    """One capture in this process: its sockets, its filter, and the chunk it writes."""
+
+    def __init__(self, assign: Assign, fds: list[int], spool: Path, chunk_ns: int) -> None:
+        self.id = assign.capture_id
+        self._assign = assign
+        self._spool = spool
+        self._chunk_ns = chunk_ns
+        self._seq = assign.first_seq
+        self._chunk: ChunkFile | None = None
+        self.reception = Reception(self.id, assign.streams, confirmed=assign.confirmed)
+        self.feedback = Feedback(int.from_bytes(os.urandom(4)), f"{self.id}@recorder")
+        self.sockets = [_Socket(socket.socket(fileno=fd), self, i // 2, is_rtcp=i % 2 == 1) for i, fd in enumerate(fds)]
+        self.first_packet_told = False
+
+    def write(self) -> bool:
+        """Put what was received on the tape; True where there was something. Raises `OSError`: it stays in memory."""
+        reception = self.reception
+        if reception.count and self._chunk is not None and len(self._chunk.pending) > UNWRITTEN_BYTES:
+            reception.drop_records("unwritable")
+        if reception.count:
+            if self._chunk is None:
+                assign = self._assign
+                header = ChunkHeader(assign.job_id, self.id, assign.epoch, self._seq, assign.tape_prefix)
+                self._chunk = ChunkFile(self._spool, header)
+                self._seq += 1
+            count, first_ns, last_ns = reception.count, reception.first_ns, reception.last_ns
+            self._chunk.append(reception.take_records(), count, first_ns, last_ns)
+        if self._chunk is None or not self._chunk.pending:
+            return False
+        self._chunk.flush()
+        return True
+
+    def full_chunk(self, now_ns: int, *, ending: bool) -> ChunkFile | None:
+        """The chunk to close now, if any; the next record begins another."""
+        chunk = self._chunk
+        if chunk is None or chunk.pending:
+            return None
+        if not ending and now_ns - chunk.first_ns < self._chunk_ns and chunk.bytes < CHUNK_BYTES:
+            return None
+        self._chunk = None
+        return chunk
+
+    @property
+    def whole(self) -> bool:
+        """True where nothing is left to write or close."""
+        return self._chunk is None
+
+    def feed_back(self, now_ns: int) -> None:
+        """Send the RTCP that is due."""
+        for track in self.reception.tracks:
+            if track.ssrc is not None and track.source:
+                for datagram in self.feedback.due(now_ns, track):
+                    self._send(track, datagram)
+
+    def ask_key_frames(self) -> None:
+        """Send a PLI for each video stream that has been heard."""
+        for track in self.reception.tracks:
+            if track.look is not None and track.ssrc is not None and track.source:
+                self._send(track, self.feedback.ask_key_frame(track))
+
+    def _send(self, track: Track, datagram: bytes) -> None:
+        """To where the stream's RTCP comes from, else to where its RTP does: the only address an SFU listens to."""
+        muxed = not track.rtcp_source
+        udp = self.sockets[2 * track.port + (not muxed)].udp
+        try:
+            udp.sendto(datagram, parse_source(track.source if muxed else track.rtcp_source))
+        except OSError:
+            return  # feedback is advice: the next one may get through
+
+    def close(self) -> None:
+        """Let go of the sockets; the agent has its own copies."""
+        for each in self.sockets:
+            each.udp.close()
+
+
+class Worker:
+    """The loop. `control` is this end of the pair to the agent."""
+
+    def __init__(self, control: socket.socket, spool: Path, chunk_seconds: float) -> None:
+        self._control = control
+        self._spool = spool
+        self._chunk_ns = int(chunk_seconds * 1e9)
+        self._epoll = select.epoll()
+        self._sockets: dict[int, _Socket] = {}
+        self._captures: dict[str, _Capture] = {}
+        self._draining: dict[str, _Capture] = {}
+        self._datagrams = Datagrams()
+        self._outbox: deque[bytes] = deque()
+        self._closing: SimpleQueue[ChunkFile | _Capture | None] = SimpleQueue()
+        self._closed: SimpleQueue[Said] = SimpleQueue()
+        self._closer = Thread(target=self._close_chunks, name="closer")
+        self._unwritable = ""
+        self._agent_lives = True
+
+    def run(self) -> None:
+        """Until the agent is gone and everything is on disk."""
+        self._control.setblocking(False)
+        self._epoll.register(self._control.fileno(), select.EPOLLIN)
+        self._closer.start()
+        serviced = counted = time.monotonic_ns()
+        while self._agent_lives:
+            began = time.monotonic_ns()
+            ready = self._epoll.poll(SERVICE_NS / 1e9 if self._captures else NUMBERS_NS / 1e9)
+            self._read(ready)
+            now = time.monotonic_ns()
+            if now - serviced >= SERVICE_NS or self._draining:
+                serviced = now
+                self._service(time.time_ns())
+            if now - counted >= NUMBERS_NS:
+                counted = now
+                self._tell_numbers()
+            self._tell_closed()
+            self._send()
+            time.sleep(max(0, TICK_NS - (time.monotonic_ns() - began)) / 1e9)
+        self._end()
+
+    def _read(self, ready: list[tuple[int, int]]) -> None:
+        """Serve every ready socket once, then those that had more in turn, as long as the tick allows."""
+        waiting = deque([self._sockets[fd] for fd, _ in ready if fd in self._sockets])
+        if len(waiting) < len(ready):
+            self._obey()
+        end = time.monotonic_ns() + READING_NS
+        first_round = len(waiting)
+        touched: dict[str, _Capture] = {}
+        while waiting and (first_round > 0 or time.monotonic_ns() < end):
+            first_round -= 1
+            each = waiting.popleft()
+            if self._drain_batch(each) == SLOTS:
+                waiting.append(each)
+            if each.capture.reception.count:
+                touched[each.capture.id] = each.capture
+        for capture in touched.values():
+            self._write(capture)
+
+    def _drain_batch(self, each: _Socket) -> int:
+        datagrams = self._datagrams
+        try:
+            count = datagrams.receive(each.udp.fileno())
+        except OSError:
+            return 0  # an error some datagram of ours provoked, reported once; the socket goes on
+        take, port = each.capture.reception.take, each.port
+        for i in range(count):
+            take(datagrams.arrival_ns(i), datagrams.source(i), port, datagrams.payload(i))
+        return count
+
+    def _write(self, capture: _Capture) -> None:
+        first_ns = capture.reception.first_ns
+        try:
+            written = capture.write()
+        except OSError as error:
+            self._tell_unwritable(error.strerror or str(error))
+            return
+        if written:
+            self._tell_unwritable("")
+            if not capture.first_packet_told and first_ns:
+                capture.first_packet_told = True
+                self._tell(FirstPacket(capture.id, first_ns / 1e9))
+
+    def _service(self, now_ns: int) -> None:
+        for capture in list(self._captures.values()):
+            ending = capture.id in self._draining
+            self._write(capture)
+            chunk = capture.full_chunk(now_ns, ending=ending)
+            if chunk is not None:
+                self._closing.put(chunk)
+            if ending and capture.whole:
+                self._let_go(capture)
+            elif not ending:
+                capture.feed_back(now_ns)
+
+    def _let_go(self, capture: _Capture) -> None:
+        del self._captures[capture.id], self._draining[capture.id]
+        self._closing.put(capture)
+
+    def _begin(self, assign: Assign, fds: list[int]) -> None:
+        if assign.capture_id in self._captures:
+            for fd in fds:
+                os.close(fd)
+            return
+        capture = _Capture(assign, fds, self._spool, self._chunk_ns)
+        self._captures[capture.id] = capture
+        for each in capture.sockets:
+            self._sockets[each.udp.fileno()] = each
+            self._epoll.register(each.udp.fileno(), select.EPOLLIN)
+
+    def _drain(self, capture: _Capture) -> None:
+        """Read all that the kernel has, then no more; what is still held is taken by what is known of the streams."""
+        for each in capture.sockets:
+            for _ in range(LAST_BATCHES):
+                if self._drain_batch(each) < SLOTS:
+                    break
+                self._write(capture)
+            self._epoll.unregister(each.udp.fileno())
+            del self._sockets[each.udp.fileno()]
+        capture.close()
+        capture.reception.confirm()
+        self._draining[capture.id] = capture
+
+    def _obey(self) -> None:
+        """Carry out what the agent asked for."""
+        while self._agent_lives:
+            try:
+                packet, fds, _, _ = socket.recv_fds(self._control, MAX_MESSAGE_BYTES, MAX_FDS)
+            except BlockingIOError:
+                return
+            except ConnectionError:
+                packet, fds = b"", []
+            if not packet:
+                self._agent_lives = False
+                return
+            self._carry_out(decode(packet), fds)
+
+    def _carry_out(self, order: Order | Said, fds: list[int]) -> None:
+        match order:
+            case Assign():
+                self._begin(order, fds)
+            case Update() if (capture := self._captures.get(order.capture_id)) is not None:
+                capture.reception.update(order.streams, confirmed=order.confirmed)
+            case Drain() if order.capture_id in self._captures and order.capture_id not in self._draining:
+                self._drain(self._captures[order.capture_id])
+            case AskKeyFrame() if (capture := self._captures.get(order.capture_id)) is not None:
+                capture.ask_key_frames()
+            case _:
+                pass  # about a capture that is over here
+
+    def _close_chunks(self) -> None:
+        """The closer thread: waits for the disk, so that the loop does not."""
+        while (item := self._closing.get()) is not None:
+            if isinstance(item, _Capture):
+                self._closed.put(Drained(item.reception.numbers()))
+                continue
+            try:
+                item.sync()
+            except OSError as error:
+                self._closed.put(Unwritable(error.strerror or str(error)))
+            self._closed.put(item.close())
+
+    def _tell_closed(self) -> None:
+        while not self._closed.empty():
+            said = self._closed.get()
+            if isinstance(said, Unwritable):
+                self._tell_unwritable(said.error or "")
+            else:
+                self._tell(said)
+
+    def _tell_unwritable(self, error: str) -> None:
+        if error != self._unwritable:
+            self._unwritable = error
+            self._tell(Unwritable(error or None))
+
+    def _tell_numbers(self) -> None:
+        numbers = [capture.reception.numbers() for capture in self._captures.values()]
+        for start in range(0, max(len(numbers), 1), CAPTURES_A_MESSAGE):
+            self._tell(Numbers(tuple(numbers[start : start + CAPTURES_A_MESSAGE])))
+
+    def _tell(self, message: Said) -> None:
+        self._outbox.append(encode(message))
+
+    def _send(self) -> None:
+        while self._outbox and self._agent_lives:
+            try:
+                self._control.send(self._outbox[0])
+            except BlockingIOError:
+                return  # the agent is busy: next tick
+            except ConnectionError:
+                self._agent_lives = False
+                return
+            self._outbox.popleft()
+
+    def _end(self) -> None:
+        """The agent is gone: keep what the kernel has, and leave whole chunks for its next life."""
+        for capture in list(self._captures.values()):
+            if capture.id not in self._draining:
+                self._drain(capture)
+        self._service(time.time_ns())
+        self._closing.put(None)
+        self._closer.join()
+
+
+def main() -> None:
+    """Arguments: descriptor of the control socket, spool folder, seconds a chunk."""
+    for ignored in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ignored, signal.SIG_IGN)
+    fd, spool, chunk_seconds = sys.argv[1:]
+    Worker(socket.socket(fileno=int(fd)), Path(spool), float(chunk_seconds)).run()
+
+
+if __name__ == "__main__":
+    main()

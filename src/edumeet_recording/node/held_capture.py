@@ -1,0 +1,156 @@
+"""One capture as the node's core sees it: pure bookkeeping of state, chunks and numbers."""
+
+from dataclasses import dataclass, field, replace
+
+from edumeet_recording.domain.capture import CaptureState
+from edumeet_recording.node.worker_link import Assign, CaptureNumbers, StreamSpec, TrackNumbers
+from edumeet_recording.wire.node_link import CaptureReport, Port, Stream, StreamStats
+
+
+@dataclass(slots=True)
+class HeldCapture:
+    """`streams` empty: left by an earlier life of the node, only to be shipped.
+
+    `slot`: the worker that has it. `read_out`: no worker will close another chunk of it.
+    """
+
+    capture_id: str
+    job_id: str
+    epoch: int
+    tape_prefix: str
+    streams: tuple[Stream, ...] = ()
+    confirmed: bool = False
+    slot: int | None = None
+    state: CaptureState = CaptureState.ASSIGNED
+    ip: str | None = None
+    ports: tuple[Port, ...] = ()
+    first_packet_at: float | None = None
+    error: str | None = None
+    draining: bool = False
+    read_out: bool = False
+    next_seq: int = 0
+    stored: int = 0
+    unshipped: set[int] = field(default_factory=set[int])
+    _numbers: CaptureNumbers | None = None
+    _before: dict[int, TrackNumbers] = field(default_factory=dict[int, TrackNumbers])
+    """Sums of the workers that died with this capture."""
+    _foreign_before: dict[str, int] = field(default_factory=dict[str, int])
+
+    @property
+    def over(self) -> bool:
+        """True once all it had is stored."""
+        return self.read_out and not self.unshipped
+
+    def key(self, seq: int) -> str:
+        """Where a chunk is stored."""
+        return f"{self.tape_prefix}/{seq:06d}.tape"
+
+    def chunk_closed(self, seq: int) -> bool:
+        """Note a chunk in the spool; False where it is known already. Chunks are told in order."""
+        if seq < self.next_seq:
+            return False
+        self.unshipped.add(seq)
+        self.next_seq = seq + 1
+        return True
+
+    def assign(self) -> Assign:
+        """The order for a worker to go on with it."""
+        return Assign(
+            self.capture_id,
+            self.job_id,
+            self.epoch,
+            self.tape_prefix,
+            self.next_seq,
+            self.confirmed,
+            self.specs(),
+        )
+
+    def specs(self) -> tuple[StreamSpec, ...]:
+        """The streams for a worker."""
+        latched = {track.index: track.ssrc for track in self._tracks()}
+        return tuple(_spec(stream, latched.get(stream.index)) for stream in self.streams)
+
+    def count(self, numbers: CaptureNumbers) -> None:
+        """Note the live numbers of the present worker."""
+        self._numbers = numbers
+
+    def worker_lost(self) -> None:
+        """What the worker had counted stays counted."""
+        self._before = {track.index: track for track in self._tracks()}
+        self._foreign_before = self._foreign()
+        self._numbers = None
+
+    def report(self) -> CaptureReport:
+        """What the orchestrator is told of it."""
+        return CaptureReport(
+            capture_id=self.capture_id,
+            epoch=self.epoch,
+            state=self.state,
+            ip=self.ip,
+            ports=self.ports,
+            first_packet_at=self.first_packet_at,
+            streams=tuple(_stats(track) for track in self._tracks()),
+            foreign=self._foreign(),
+            unshipped_chunks=len(self.unshipped),
+            error=self.error,
+        )
+
+    def _tracks(self) -> tuple[TrackNumbers, ...]:
+        if self._numbers is None:
+            return tuple(self._before.values())
+        return tuple(_sum(self._before.get(track.index), track) for track in self._numbers.tracks)
+
+    def _foreign(self) -> dict[str, int]:
+        foreign = dict(self._foreign_before)
+        if self._numbers is not None:
+            for cause, count in self._numbers.foreign.items():
+                foreign[cause] = foreign.get(cause, 0) + count
+        return foreign
+
+
+def _spec(stream: Stream, latched_ssrc: int | None) -> StreamSpec:
+    srtp = stream.srtp
+    return StreamSpec(
+        index=stream.index,
+        kind=stream.kind,
+        codec=stream.codec,
+        payload_type=stream.payload_type,
+        clock_rate=stream.clock_rate,
+        ssrc=stream.ssrc,
+        rtx_payload_type=stream.rtx_payload_type,
+        rtx_ssrc=stream.rtx_ssrc,
+        source_ip=stream.source_ip,
+        source_port=stream.source_port,
+        srtp_suite=None if srtp is None else srtp.suite,
+        srtp_key_base64=None if srtp is None else srtp.key_base64,
+        latched_ssrc=latched_ssrc,
+    )
+
+
+def _sum(before: TrackNumbers | None, now: TrackNumbers) -> TrackNumbers:
+    if before is None:
+        return now
+    return replace(
+        now,
+        packets=before.packets + now.packets,
+        bytes=before.bytes + now.bytes,
+        lost=before.lost + now.lost,
+        reordered=before.reordered + now.reordered,
+        recovered=before.recovered + now.recovered,
+        key_frames=before.key_frames + now.key_frames,
+        last_packet_at=now.last_packet_at or before.last_packet_at,
+    )
+
+
+def _stats(track: TrackNumbers) -> StreamStats:
+    return StreamStats(
+        index=track.index,
+        packets=track.packets,
+        bytes=track.bytes,
+        lost=track.lost,
+        reordered=track.reordered,
+        recovered=track.recovered,
+        jitter_ms=track.jitter_ms,
+        key_frames=track.key_frames,
+        last_packet_at=track.last_packet_at,
+    )

@@ -1,0 +1,79 @@
+"""The journal: facts that must reach the database, on disk until they are acknowledged.
+
+One JSON line an entry; the first line holds the number that came before them. A line a kill cut off was never sent.
+"""
+
+import json
+import os
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from edumeet_recording.wire.node_link import JournalBody, JournalEntry
+
+_COMPACT_LINES = 256
+"""Acknowledged lines that may lie in the file before it is rewritten."""
+
+
+class Journal:
+    """Appends block until the disk has them: call them from a thread.
+
+    `first_seq` numbers a journal that is made anew: take one above all that an earlier one can have used (the time in
+    milliseconds), for the orchestrator passes over numbers it has seen.
+    """
+
+    def __init__(self, path: Path, first_seq: int) -> None:
+        self._path = path
+        self._entries: list[JournalEntry] = []
+        self._acked_lines = 0
+        if path.exists():
+            self._last_seq = self._load()
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._last_seq = first_seq - 1
+        self._rewrite()
+
+    @property
+    def pending(self) -> tuple[JournalEntry, ...]:
+        """Entries that are not acknowledged, in order."""
+        return tuple(self._entries)
+
+    def append(self, bodies: list[JournalBody]) -> None:
+        """Have the facts on disk. Raises `OSError`."""
+        first = self._last_seq + 1
+        entries = [JournalEntry(seq=first + i, body=body) for i, body in enumerate(bodies)]
+        data = "".join(f"{entry.to_json()}\n" for entry in entries).encode()
+        with self._path.open("ab") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        self._last_seq += len(entries)
+        self._entries += entries
+
+    def ack(self, up_to: int) -> None:
+        """Drop what the orchestrator has."""
+        before = len(self._entries)
+        self._entries = [entry for entry in self._entries if entry.seq > up_to]
+        self._acked_lines += before - len(self._entries)
+        if self._acked_lines >= _COMPACT_LINES or (before and not self._entries):
+            self._rewrite()
+
+    def _load(self) -> int:
+        before, *lines = self._path.read_text().splitlines() or [""]
+        for line in lines:
+            try:
+                self._entries.append(JournalEntry.model_validate_json(line))
+            except ValidationError:
+                break
+        return max([json.loads(before)["before"], *(entry.seq for entry in self._entries)])
+
+    def _rewrite(self) -> None:
+        before = self._entries[0].seq - 1 if self._entries else self._last_seq
+        lines = [json.dumps({"before": before}), *(entry.to_json() for entry in self._entries)]
+        new = self._path.with_suffix(".new")
+        with new.open("w") as file:
+            file.write("\n".join(lines) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self._path)
+        self._acked_lines = 0

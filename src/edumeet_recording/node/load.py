@@ -1,0 +1,62 @@
+"""Measures the machine a node runs on: processor, memory, network, and the disk of the spool."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edumeet_recording.wire.node_link import NodeLoad
+
+WARN_DISK_PERCENT = 80.0
+REFUSE_DISK_PERCENT = 90.0
+_STAT = Path("/proc/stat")
+_NETWORK = Path("/proc/net/dev")
+_MEMORY = Path("/proc/meminfo")
+
+
+@dataclass(frozen=True, slots=True)
+class _Counters:
+    busy: int
+    total: int
+    received: int
+    at: float
+
+
+class LoadMeter:
+    """Rates are over the time since the last `measure`. `spool_bytes` says what waits to be shipped."""
+
+    def __init__(self, spool: Path, spool_bytes: Callable[[], int], now: float) -> None:
+        self._spool = spool
+        self._spool_bytes = spool_bytes
+        self._last = _read_counters(now)
+
+    def measure(self, now: float) -> NodeLoad:
+        """The load at `now`, in seconds of a monotonic clock; blocks on the disk for a moment."""
+        last, this = self._last, _read_counters(now)
+        self._last = this
+        disk = shutil.disk_usage(self._spool)
+        used = 100.0 * disk.used / (disk.used + disk.free)
+        return NodeLoad(
+            cpu_percent=round(100.0 * (this.busy - last.busy) / max(this.total - last.total, 1), 1),
+            memory_bytes=memory_bytes("MemTotal") - memory_bytes("MemAvailable"),
+            disk_free_bytes=disk.free,
+            disk_used_percent=round(used, 1),
+            network_in_bytes_per_s=round((this.received - last.received) / max(this.at - last.at, 1e-3)),
+            spool_bytes=self._spool_bytes(),
+            refusal=f"the spool's disk is {used:.0f} % full" if used >= REFUSE_DISK_PERCENT else None,
+        )
+
+
+def memory_bytes(field: str) -> int:
+    """A field of /proc/meminfo (proc_meminfo(5))."""
+    for line in _MEMORY.read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def _read_counters(now: float) -> _Counters:
+    """proc_stat(5): user nice system idle iowait irq softirq steal; proc_net_dev(5): bytes received come first."""
+    cpu = [int(value) for value in _STAT.read_text().split("\n", 1)[0].split()[1:9]]
+    received = sum(int(line.split(":", 1)[1].split()[0]) for line in _NETWORK.read_text().splitlines()[2:])
+    return _Counters(busy=sum(cpu) - cpu[3] - cpu[4], total=sum(cpu), received=received, at=now)

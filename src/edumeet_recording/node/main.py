@@ -1,0 +1,156 @@
+"""The node process: what it is made of, started and ended in one task group."""
+
+import asyncio
+import os
+import socket
+import time
+from ipaddress import ip_address
+from pathlib import Path
+
+import structlog
+from pydantic import SecretStr
+
+from edumeet_recording.config import NodeSettings, environment_of_child
+from edumeet_recording.node.core import NodeCore
+from edumeet_recording.node.events import Beat, ChunkShipped, Started, Stopping
+from edumeet_recording.node.finalizing import Finalizers
+from edumeet_recording.node.inventory import Inventory
+from edumeet_recording.node.journal import Journal
+from edumeet_recording.node.link import Link
+from edumeet_recording.node.load import WARN_DISK_PERCENT, LoadMeter
+from edumeet_recording.node.ports import PortPool
+from edumeet_recording.node.registration import Identity, held_state, own_ip
+from edumeet_recording.node.shell import Inbox, Shell
+from edumeet_recording.node.shipper import Shipper
+from edumeet_recording.node.status import status_app
+from edumeet_recording.node.supervisor import Supervisor
+from edumeet_recording.storage.objects import ObjectStore
+from edumeet_recording.web import serve
+
+BEAT_S = 1.0
+SHIPPING_S = 3.5
+"""Time to ship what is left when the process is asked to end; the rest is for its next life."""
+
+_log = structlog.get_logger(__name__)
+
+
+async def run_node(settings: NodeSettings, stop: asyncio.Event) -> None:
+    """Run a node until `stop`; then drain, ship what can be shipped in a few seconds, and leave no child.
+
+    Raises `Conflict` where another node works in the same STATE_DIR, `Unavailable` where its address is unknown.
+    """
+    folder = settings.state_dir.absolute() / "node"
+    with held_state(folder), _listening(settings) as listening:
+        identity = Identity(folder / "identity.json", settings.node_id)
+        await _Node(settings, folder, identity, listening).run(stop)
+
+
+class _Node:
+    """The parts of one node."""
+
+    def __init__(self, settings: NodeSettings, folder: Path, identity: Identity, listening: socket.socket) -> None:
+        workers = settings.capture_processes or os.cpu_count() or 1
+        url = settings.node_url or _own_url(settings, listening)
+        self.listening = listening
+        self.inbox = Inbox()
+        self.core = NodeCore(workers, settings.processing_slots)
+        self.inventory = Inventory(folder / "spool")
+        self.journal = Journal(folder / "journal.jsonl", first_seq=time.time_ns() // 1_000_000)
+        self.meter = LoadMeter(self.inventory.spool, self.inventory.bytes, time.monotonic())
+        self.link = Link(settings, identity, url, self.journal, self.inbox.tell)
+        self.supervisor = Supervisor(
+            workers=workers,
+            inventory=self.inventory,
+            chunk_seconds=settings.chunk_seconds,
+            ports=PortPool(
+                settings.media_bind_ip,
+                settings.rtp_port_min,
+                settings.rtp_port_max,
+                settings.receive_buffer_bytes,
+                _warn_of_small_buffer,
+            ),
+            media_ip=settings.media_ip or own_ip(settings.media_bind_ip, settings.orchestrator_url),
+            tell=self.inbox.tell,
+        )
+        self.shipper = Shipper(
+            ObjectStore.open(settings),
+            lambda capture_id, chunk: self.inbox.tell(ChunkShipped(capture_id, chunk)),
+        )
+        self.finalizers = Finalizers(folder / "work", environment_of_child(_variables(settings)), self.inbox.tell)
+        self.shell = Shell(
+            core=self.core,
+            inbox=self.inbox,
+            inventory=self.inventory,
+            journal=self.journal,
+            supervisor=self.supervisor,
+            shipper=self.shipper,
+            finalizers=self.finalizers,
+            link=self.link,
+        )
+        self.app = status_app(identity.node_id, lambda: self.link.beat, lambda: self.link.up)
+        _log.info("node starts", node_id=identity.node_id, url=url, workers=workers)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`, and then what is left to do."""
+        left = await asyncio.to_thread(lambda: tuple(self.inventory.left()))
+        self.inbox.tell(Started(left, self.journal.pending))
+        web_stop = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(serve(self.app, self.listening, web_stop, lambda: None))
+            loops = [
+                group.create_task(run())
+                for run in (
+                    self.supervisor.run,
+                    self.shipper.run,
+                    self.finalizers.run,
+                    self.shell.run,
+                    self.link.run,
+                    self._beat,
+                )
+            ]
+            await stop.wait()
+            self.shell.settled.clear()
+            self.inbox.tell(Stopping())
+            try:
+                async with asyncio.timeout(SHIPPING_S):
+                    await self.shell.settled.wait()
+            except TimeoutError:
+                _log.warning("not everything is shipped: the next start goes on")
+            web_stop.set()
+            for loop in loops:
+                loop.cancel()
+
+    async def _beat(self) -> None:
+        """Measure and tell once a second."""
+        warned = False
+        while True:
+            load = await asyncio.to_thread(self.meter.measure, time.monotonic())
+            full = load.disk_used_percent >= WARN_DISK_PERCENT
+            if full and not warned:
+                _log.warning("the spool's disk fills up", used_percent=load.disk_used_percent)
+            warned = full
+            self.inbox.tell(Beat(load))
+            await asyncio.sleep(BEAT_S)
+
+
+def _listening(settings: NodeSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.node_host else socket.AF_INET
+    return socket.create_server((settings.node_host, settings.node_port), family=family)
+
+
+def _own_url(settings: NodeSettings, listening: socket.socket) -> str:
+    ip = own_ip(listening.getsockname()[0], settings.orchestrator_url)
+    host = f"[{ip}]" if ip_address(ip).version == 6 else ip
+    return f"http://{host}:{listening.getsockname()[1]}"
+
+
+def _variables(settings: NodeSettings) -> dict[str, str]:
+    """The settings as a child's environment has them."""
+    return {
+        name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        for name, value in settings
+    }
+
+
+def _warn_of_small_buffer(asked: int, granted: int) -> None:
+    _log.warning("small receive buffers: raise net.core.rmem_max", asked_bytes=asked, granted_bytes=granted)

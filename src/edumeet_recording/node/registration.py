@@ -1,0 +1,122 @@
+"""Who this node is: its id and token, kept under the state directory, and its registration with the orchestrator."""
+
+import fcntl
+import json
+import os
+import shutil
+import socket
+import uuid
+from collections.abc import Generator
+from contextlib import contextmanager
+from importlib.metadata import version
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx2
+from pydantic import ValidationError
+
+from edumeet_recording.config import NodeSettings
+from edumeet_recording.domain.errors import Conflict, Forbidden, Unavailable
+from edumeet_recording.node.load import memory_bytes
+from edumeet_recording.wire.base import Message
+
+_TIMEOUT_S = 10.0
+_GPU_DEVICES = (Path("/dev/dri/renderD128"), Path("/dev/nvidia0"))
+
+
+class _Registered(Message):
+    node_id: str
+    token: str
+
+
+class Identity:
+    """The node's id, made once, and its token, which is only good for this node. The file is readable by us alone."""
+
+    def __init__(self, path: Path, node_id: str) -> None:
+        self._path = path
+        known = json.loads(path.read_text()) if path.exists() else {}
+        self.node_id: str = node_id or known.get("nodeId") or f"node-{uuid.uuid4()}"
+        self.token: str = known.get("token", "") if known.get("nodeId") == self.node_id else ""
+        self._save()
+
+    def keep(self, token: str) -> None:
+        """Keep the token; an empty one forgets it."""
+        self.token = token
+        self._save()
+
+    def _save(self) -> None:
+        new = self._path.with_suffix(".new")
+        new.unlink(missing_ok=True)
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(fd, "w") as file:
+            json.dump({"nodeId": self.node_id, "token": self.token}, file)
+        new.replace(self._path)
+
+
+@contextmanager
+def held_state(folder: Path) -> Generator[None]:
+    """The state directory for this process alone. Raises `Conflict` where another node has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Conflict(f"another node works in {folder}: give each its own STATE_DIR") from None
+        yield
+
+
+async def register(client: httpx2.AsyncClient, settings: NodeSettings, identity: Identity, url: str) -> None:
+    """Get a token. Raises `Forbidden` where the orchestrator refuses us, `Unavailable` where it does not answer."""
+    headers = {"Authorization": f"Bearer {identity.token}"} if identity.token else {}
+    if secret := settings.registration_secret.get_secret_value():
+        headers["X-Registration-Secret"] = secret
+    body = {
+        "nodeId": identity.node_id,
+        "url": url,
+        "region": settings.node_region,
+        "specs": _specs(settings.state_dir),
+        "failureDomain": settings.node_failure_domain or identity.node_id,
+        "processingSlots": settings.processing_slots,
+        "version": version("edumeet-recording"),
+    }
+    try:
+        answer = await client.post(
+            f"{settings.orchestrator_url.rstrip('/')}/api/nodes/ffmpeg-nodes/register",
+            json=body,
+            headers=headers,
+            timeout=_TIMEOUT_S,
+        )
+    except httpx2.HTTPError as error:
+        raise Unavailable(f"the orchestrator does not answer: {error!r}") from error
+    if answer.status_code in (401, 403, 409):
+        raise Forbidden(f"the orchestrator refuses this node: {answer.status_code} {answer.text[:500]}")
+    if not answer.is_success:
+        raise Unavailable(f"registration was answered with {answer.status_code} {answer.text[:500]}")
+    try:
+        identity.keep(_Registered.model_validate_json(answer.text).token)
+    except ValidationError as error:
+        raise Unavailable(f"the answer to registration does not parse: {error}") from error
+
+
+def own_ip(bind_ip: str, orchestrator_url: str) -> str:
+    """Where others reach a socket bound to `bind_ip`: for the wildcard, the address of the route to the orchestrator."""
+    if not ip_address(bind_ip).is_unspecified:
+        return bind_ip
+    family = socket.AF_INET6 if ip_address(bind_ip).version == 6 else socket.AF_INET
+    orchestrator = urlsplit(orchestrator_url)
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((orchestrator.hostname or "", orchestrator.port or 443))  # sends nothing
+        except OSError as error:
+            raise Unavailable(f"no route to {orchestrator.hostname}: set MEDIA_IP ({error})") from error
+        return probe.getsockname()[0]
+
+
+def _specs(folder: Path) -> dict[str, int | bool]:
+    return {
+        "cpuCores": os.cpu_count() or 1,
+        "ram": memory_bytes("MemTotal"),
+        "hasGPU": any(device.exists() for device in _GPU_DEVICES),
+        "diskSpace": shutil.disk_usage(folder).total,
+    }

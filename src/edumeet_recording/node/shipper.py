@@ -1,0 +1,99 @@
+"""Ships closed chunks to the object store: each is tried for ever, and counts once the store was seen to have it."""
+
+import asyncio
+import hashlib
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from edumeet_recording.domain.errors import OrchestratorError, Unavailable
+from edumeet_recording.node.worker_link import ChunkClosed
+from edumeet_recording.storage.objects import ObjectInfo
+from edumeet_recording.wire.node_link import TapeChunk
+
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 30.0
+
+_log = structlog.get_logger(__name__)
+
+
+class UploadStore(Protocol):
+    """What shipping needs of the object store."""
+
+    async def put_file(self, key: str, path: Path) -> None:
+        """Store a file."""
+        ...
+
+    async def get(self, key: str) -> bytes:
+        """Read an object."""
+        ...
+
+    async def stat(self, key: str) -> ObjectInfo | None:
+        """What the store knows of an object."""
+        ...
+
+
+class Shipper:
+    """Ships in the order of `ship`, `uploads` at a time; `shipped(capture_id, chunk)` is called for each."""
+
+    def __init__(self, store: UploadStore, shipped: Callable[[str, TapeChunk], None], *, uploads: int = 4) -> None:
+        self._store = store
+        self._shipped = shipped
+        self._uploads = uploads
+        self._queue: asyncio.Queue[tuple[ChunkClosed, str, Path]] = asyncio.Queue()
+
+    def ship(self, closed: ChunkClosed, key: str, path: Path) -> None:
+        """Queue the chunk at `path` for storage under `key`."""
+        self._queue.put_nowait((closed, key, path))
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._uploads):
+                group.create_task(self._run_one())
+
+    async def _run_one(self) -> None:
+        while True:
+            closed, key, path = await self._queue.get()
+            sha256 = await self._ship(key, path)
+            chunk = TapeChunk(
+                seq=closed.seq,
+                key=key,
+                bytes=closed.bytes,
+                sha256=sha256,
+                records=closed.records,
+                first_ns=closed.first_ns,
+                last_ns=closed.last_ns,
+            )
+            self._shipped(closed.capture_id, chunk)
+
+    async def _ship(self, key: str, path: Path) -> str:
+        pause = FIRST_PAUSE_S
+        while True:
+            try:
+                return await self._ship_once(key, path)
+            except (OrchestratorError, OSError) as error:
+                _log.warning("chunk not stored yet", key=key, error=str(error), retry_in_s=round(pause, 1))
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+            pause = min(2 * pause, LONGEST_PAUSE_S)
+
+    async def _ship_once(self, key: str, path: Path) -> str:
+        sha256, md5, size = await asyncio.to_thread(_digests, path)
+        await self._store.put_file(key, path)
+        stored = await self._store.stat(key)
+        if stored is None or stored.bytes != size:
+            raise Unavailable(f"{key} has {stored.bytes if stored else 'no'} bytes in the store instead of {size}")
+        # An S3 etag of 32 hex digits is the MD5 of what is stored; any other tells nothing of the content.
+        etag = (stored.etag or "").strip('"')
+        if etag != md5 and hashlib.sha256(await self._store.get(key)).hexdigest() != sha256:
+            raise Unavailable(f"{key} came back different from the store")
+        return sha256
+
+
+def _digests(path: Path) -> tuple[str, str, int]:
+    data = path.read_bytes()
+    md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    return hashlib.sha256(data).hexdigest(), md5, len(data)

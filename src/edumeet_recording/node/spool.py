@@ -1,0 +1,76 @@
+"""The spool: one folder a capture, one file a chunk, `.tape.part` while it is written and `.tape` once it is whole."""
+
+import os
+import re
+from pathlib import Path
+
+from edumeet_recording.media.tape import ChunkHeader, encode_header
+from edumeet_recording.node.worker_link import ChunkClosed
+
+PART = ".tape.part"
+WHOLE = ".tape"
+_CAPTURE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+
+
+def chunk_path(spool: Path, capture_id: str, seq: int) -> Path:
+    """Where a closed chunk lies."""
+    return capture_folder(spool, capture_id) / f"{seq:06d}{WHOLE}"
+
+
+def part_path(spool: Path, capture_id: str, seq: int) -> Path:
+    """Where a chunk lies while it is written."""
+    return capture_folder(spool, capture_id) / f"{seq:06d}{PART}"
+
+
+def capture_folder(spool: Path, capture_id: str) -> Path:
+    """The folder of a capture. Raises `ValueError` where the id cannot name one."""
+    if not _CAPTURE_ID.fullmatch(capture_id):
+        raise ValueError(f"{capture_id!r} cannot name a folder")
+    return spool / capture_id
+
+
+class ChunkFile:
+    """A chunk that is being written. Not buffered: what `write` has taken survives the end of this process."""
+
+    def __init__(self, spool: Path, header: ChunkHeader) -> None:
+        self._part = part_path(spool, header.capture_id, header.seq)
+        self._whole = chunk_path(spool, header.capture_id, header.seq)
+        self._header = header
+        self._fd = -1
+        self.bytes = 0
+        self.records = 0
+        self.first_ns = 0
+        self.last_ns = 0
+        self.pending = bytearray(encode_header(header))
+        """What could not be written yet."""
+
+    def append(self, records: bytearray, count: int, first_ns: int, last_ns: int) -> None:
+        """Take records; `flush` writes them."""
+        self.pending += records
+        self.records += count
+        self.first_ns = self.first_ns or first_ns
+        self.last_ns = last_ns
+
+    def flush(self) -> None:
+        """Write what is pending. Raises `OSError` (disk full, broken); what was not written stays pending."""
+        if self._fd < 0:
+            self._part.parent.mkdir(parents=True, exist_ok=True)
+            self._fd = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        while self.pending:
+            written = os.write(self._fd, self.pending)
+            self.bytes += written
+            if written == len(self.pending):
+                self.pending = bytearray()
+            else:
+                del self.pending[:written]
+
+    def sync(self) -> None:
+        """Wait until the disk has it. Raises `OSError`."""
+        os.fsync(self._fd)
+
+    def close(self) -> ChunkClosed:
+        """Give it its final name."""
+        os.close(self._fd)
+        self._part.rename(self._whole)
+        header = self._header
+        return ChunkClosed(header.capture_id, header.seq, self.bytes, self.records, self.first_ns, self.last_ns)

@@ -1,0 +1,176 @@
+"""Messages between a node's agent and its capture workers: one JSON object a packet of a SOCK_SEQPACKET pair.
+
+Plain dataclasses and json, for a worker's memory counts per recording and pydantic alone would double it. Unknown
+fields are ignored, so that a worker may outlive the release that started it.
+"""
+
+import json
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from types import MappingProxyType
+from typing import Any
+
+MAX_MESSAGE_BYTES = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSpec:
+    """One stream as it will come: `wire.node_link.Stream`, flat.
+
+    `latched_ssrc`: what an earlier worker took where `ssrc` is not announced.
+    """
+
+    index: int
+    kind: str
+    codec: str
+    payload_type: int
+    clock_rate: int
+    ssrc: int | None = None
+    rtx_payload_type: int | None = None
+    rtx_ssrc: int | None = None
+    source_ip: str | None = None
+    source_port: int | None = None
+    srtp_suite: str | None = None
+    srtp_key_base64: str | None = None
+    latched_ssrc: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """Record this capture. With the message come its sockets: RTP, RTCP, RTP, RTCP … in the order of the streams."""
+
+    capture_id: str
+    job_id: str
+    epoch: int
+    tape_prefix: str
+    first_seq: int
+    confirmed: bool
+    streams: tuple[StreamSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """The streams are now known to be these."""
+
+    capture_id: str
+    confirmed: bool
+    streams: tuple[StreamSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Read what the kernel still has, close the last chunk, and say `Drained`."""
+
+    capture_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AskKeyFrame:
+    """Send a PLI on every video stream."""
+
+    capture_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrackNumbers:
+    """Live numbers of one stream since the worker took it; `ssrc` is the one that is recorded."""
+
+    index: int
+    ssrc: int | None
+    packets: int
+    bytes: int
+    lost: int
+    reordered: int
+    recovered: int
+    jitter_ms: float
+    key_frames: int
+    last_packet_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureNumbers:
+    """Live numbers of one capture; `foreign` counts refused datagrams by cause."""
+
+    capture_id: str
+    tracks: tuple[TrackNumbers, ...]
+    foreign: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Once a second, also with nothing to tell: a worker that says nothing hangs."""
+
+    captures: tuple[CaptureNumbers, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FirstPacket:
+    """The first datagram of the capture is on its way to the tape. `at`: epoch seconds."""
+
+    capture_id: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkClosed:
+    """A chunk lies in the spool under its final name."""
+
+    capture_id: str
+    seq: int
+    bytes: int
+    records: int
+    first_ns: int
+    last_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """All of the capture is in closed chunks; the worker has let go of it."""
+
+    numbers: CaptureNumbers
+
+
+@dataclass(frozen=True, slots=True)
+class Unwritable:
+    """The spool cannot be written (`error`: the system's words), or can again (None)."""
+
+    error: str | None
+
+
+Order = Assign | Update | Drain | AskKeyFrame
+Said = Numbers | FirstPacket | ChunkClosed | Drained | Unwritable
+
+_MESSAGES = MappingProxyType(
+    {
+        kind.__name__: kind
+        for kind in (Assign, Update, Drain, AskKeyFrame, Numbers, FirstPacket, ChunkClosed, Drained, Unwritable)
+    }
+)
+_NESTED = MappingProxyType({"streams": StreamSpec, "tracks": TrackNumbers, "captures": CaptureNumbers})
+
+
+def encode(message: Order | Said) -> bytes:
+    """One packet."""
+    return json.dumps({"type": type(message).__name__, **asdict(message)}, separators=(",", ":")).encode()
+
+
+def decode(packet: bytes) -> Order | Said:
+    """The message of one packet. Raises `ValueError` where it is none."""
+    values = json.loads(packet)
+    try:
+        return _build(_MESSAGES[values["type"]], values)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not a message: {error}") from error
+
+
+def _build(kind: type[Any], values: dict[str, Any]) -> Any:
+    known: dict[str, Any] = {}
+    for field in fields(kind):
+        if field.name not in values:
+            continue
+        value = values[field.name]
+        if (nested := _NESTED.get(field.name)) is not None:
+            value = tuple(_build(nested, item) for item in value)
+        elif is_dataclass(field.type):
+            value = _build(field.type, value)  # type: ignore[arg-type] - is_dataclass does not narrow to a class
+        known[field.name] = value
+    return kind(**known)
