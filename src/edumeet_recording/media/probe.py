@@ -1,0 +1,129 @@
+"""What is in a finished file: read by libavformat as any player would, and decoded as far as is cheap."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.video.stream import VideoStream
+
+from edumeet_recording.domain.codecs import Kind
+
+DECODE_WHOLE_S = 600
+"""Files up to this long are decoded from end to end."""
+DECODE_PART_S = 20
+"""Of longer ones, so much at the start, in the middle and at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbedStream:
+    """A stream as the file has it; `frames` are coded frames, times in seconds."""
+
+    kind: Kind
+    codec: str
+    width: int | None
+    height: int | None
+    channels: int | None
+    frames: int
+    start_s: float
+    end_s: float
+    monotonic: bool
+    """Decoding times never go back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A file as it is; `duration_s` to the end of the last frame."""
+
+    duration_s: float
+    streams: tuple[ProbedStream, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What decoding gave. `seconds` were decoded, `errors` frames could not be."""
+
+    frames: int
+    errors: int
+    seconds: float
+
+
+def probe(path: Path) -> Probe:
+    """Read all packets of a file. Raises `av.FFmpegError` where it is none."""
+    with av.open(str(path)) as container:
+        streams = [*container.streams.video, *container.streams.audio]
+        counts = {stream.index: _Count() for stream in streams}
+        for packet in container.demux(streams):
+            if packet.size and packet.pts is not None:
+                base = packet.time_base
+                counts[packet.stream.index].add(packet.pts * base, (packet.duration or 0) * base, packet.dts)
+        probed = tuple(_probed(stream, counts[stream.index]) for stream in streams)
+    return Probe(max((stream.end_s for stream in probed), default=0.0), probed)
+
+
+class _Count:
+    def __init__(self) -> None:
+        self.frames = 0
+        self.start = Fraction(0)
+        self.end = Fraction(0)
+        self.monotonic = True
+        self._dts: int | None = None
+
+    def add(self, at: Fraction, duration: Fraction, dts: int | None) -> None:
+        self.start = min(self.start, at) if self.frames else at
+        self.end = max(self.end, at + duration)
+        self.frames += 1
+        if dts is not None:
+            self.monotonic = self.monotonic and (self._dts is None or dts > self._dts)
+            self._dts = dts
+
+
+def _probed(stream: VideoStream | AudioStream, count: _Count) -> ProbedStream:
+    video = stream.codec_context if isinstance(stream, VideoStream) else None
+    audio = stream.codec_context if isinstance(stream, AudioStream) else None
+    return ProbedStream(
+        kind=Kind.AUDIO if video is None else Kind.VIDEO,
+        codec=stream.codec_context.codec.canonical_name,
+        width=video and video.width,
+        height=video and video.height,
+        channels=audio and audio.channels,
+        frames=count.frames,
+        start_s=float(count.start),
+        end_s=float(count.end),
+        monotonic=count.monotonic,
+    )
+
+
+def decode(path: Path, duration_s: float) -> Decoded:
+    """Decode a file, or samples of a long one. Raises `av.FFmpegError` where it is none."""
+    if duration_s <= DECODE_WHOLE_S:
+        parts = [(0.0, duration_s + 1)]
+    else:
+        starts = (0.0, (duration_s - DECODE_PART_S) / 2, duration_s - DECODE_PART_S)
+        parts = [(start, start + DECODE_PART_S) for start in starts]
+    frames = errors = 0
+    for start_s, end_s in parts:
+        with av.open(str(path)) as container:
+            good, bad = _decode_part(container, start_s, end_s)
+        frames, errors = frames + good, errors + bad
+    return Decoded(frames, errors, min(duration_s, sum(end - start for start, end in parts)))
+
+
+def _decode_part(container: InputContainer, start_s: float, end_s: float) -> tuple[int, int]:
+    frames = errors = 0
+    if start_s:
+        container.seek(int(start_s * 1_000_000))
+    for packet in container.demux(video=0, audio=0):
+        if packet.pts is not None and packet.pts * packet.time_base > end_s:
+            break
+        try:
+            decoded = packet.decode()
+        except FFmpegError:
+            errors += 1
+            continue
+        frames += len(decoded)
+        errors += sum(getattr(frame, "is_corrupt", False) for frame in decoded)
+    return frames, errors

@@ -1,0 +1,181 @@
+"""The report of a finished file: what came, what was lost, how the clock ran, how it was made, what to beware of."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from edumeet_recording.domain.codecs import Codec, Kind
+from edumeet_recording.media.clock import TrackClock
+from edumeet_recording.media.probe import Decoded, Probe
+from edumeet_recording.media.timeline import TrackSummary
+
+VERSION = 1
+LOSS_WARN = 0.01
+DRIFT_WARN_PPM = 300
+OFFSET_WARN_MS = 80
+DURATION_TOLERANCE_S = 0.5
+GAPS_WARN_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFacts:
+    """What came from one SSRC of one capture. `lost`: packets that never came; `damaged`: frames with missing parts."""
+
+    capture_id: str
+    node_id: str
+    epoch: int
+    role: str
+    ssrc: int
+    packets: int
+    bytes: int
+    lost: int
+    late: int
+    duplicates: int
+    retransmitted: int
+    damaged: int
+    dropped_until_key: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrackFacts:
+    """What is known of one track of the file."""
+
+    index: int
+    kind: Kind
+    codec: Codec
+    clock: TrackClock
+    summary: TrackSummary
+    sources: Sequence[SourceFacts]
+    nudge_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """The file. `made`: `copy`, or the quality it was encoded with."""
+
+    key: str
+    bytes: int
+    sha256: str
+    container: str
+    made: str
+    probe: Probe
+    decoded: Decoded
+
+
+def build(
+    *, job_id: str, attempt: int, started_at: float, file: FileFacts, tracks: Sequence[TrackFacts], notes: Sequence[str]
+) -> dict[str, object]:
+    """The report as JSON values; times in seconds, `startedAt` since the epoch."""
+    return {
+        "version": VERSION,
+        "jobId": job_id,
+        "attempt": attempt,
+        "startedAt": started_at,
+        "durationS": round(file.probe.duration_s, 3),
+        "file": {
+            "key": file.key,
+            "bytes": file.bytes,
+            "sha256": file.sha256,
+            "container": file.container,
+            "made": file.made,
+        },
+        "streams": [_stream(track) for track in tracks],
+        "avOffsetMs": _av_offsets(tracks),
+        "checks": {
+            "framesWritten": sum(track.summary.frames for track in tracks),
+            "framesFound": sum(stream.frames for stream in file.probe.streams),
+            "framesDecoded": file.decoded.frames,
+            "decodeErrors": file.decoded.errors,
+            "decodedS": round(file.decoded.seconds, 3),
+        },
+        "warnings": [*notes, *_track_warnings(tracks), *_file_warnings(file, tracks)],
+    }
+
+
+def warnings_of(made: Mapping[str, object]) -> tuple[str, ...]:
+    """The warnings of a report that `build` made."""
+    warnings = made["warnings"]
+    return tuple(str(text) for text in warnings) if isinstance(warnings, list) else ()
+
+
+def _stream(track: TrackFacts) -> dict[str, object]:
+    summary = track.summary
+    return {
+        "index": track.index,
+        "kind": track.kind,
+        "codec": track.codec,
+        "startS": round(summary.start_s, 3),
+        "endS": round(summary.end_s, 3),
+        "frames": summary.frames,
+        "bytes": summary.bytes,
+        "duplicateFrames": summary.duplicates,
+        "keyFrames": summary.key_frames,
+        "packets": _total(track, "packets"),
+        "lost": _total(track, "lost"),
+        "recovered": _total(track, "late") + _total(track, "retransmitted"),
+        "damagedFrames": _total(track, "damaged"),
+        "droppedUntilKey": _total(track, "dropped_until_key"),
+        "driftPpm": _drift_ppm(track.clock),
+        "clockResidualMs": [list(line.residuals_ms) for line in track.clock.lines],
+        "senderReportNudgeMs": None if track.nudge_ns is None else round(track.nudge_ns / 1e6, 3),
+        "gapCount": summary.gap_count,
+        "gapS": round(summary.gap_s, 3),
+        "gaps": [{"atS": gap.at_s, "durationS": round(gap.duration_s, 3), "cause": gap.cause} for gap in summary.gaps],
+        "resolutions": [{"atS": one.at_s, "width": one.width, "height": one.height} for one in summary.resolutions],
+        "sources": [asdict(source) for source in track.sources],
+    }
+
+
+def _total(track: TrackFacts, name: str) -> int:
+    return sum(getattr(source, name) for source in track.sources)
+
+
+def _drift_ppm(clock: TrackClock) -> float | None:
+    return next((round(line.drift * 1e6, 2) for line in clock.lines if line.drift is not None), None)
+
+
+def _av_offsets(tracks: Sequence[TrackFacts]) -> dict[str, float] | None:
+    """How far video's clock strays from audio's, by what is left between arrival and each line."""
+    first = {track.kind: track.clock.lines for track in reversed(tracks)}
+    if len(first) < 2:
+        return None
+    audio, video = first[Kind.AUDIO], first[Kind.VIDEO]
+    return {
+        "start": round(video[0].residuals_ms[0] - audio[0].residuals_ms[0], 3),
+        "middle": round(video[0].residuals_ms[1] - audio[0].residuals_ms[1], 3),
+        "end": round(video[-1].residuals_ms[2] - audio[-1].residuals_ms[2], 3),
+    }
+
+
+def _track_warnings(tracks: Iterable[TrackFacts]) -> Iterable[str]:
+    for track in tracks:
+        name, summary = f"{track.kind} stream {track.index}", track.summary
+        lost, packets = _total(track, "lost"), _total(track, "packets")
+        if lost > LOSS_WARN * (lost + packets):
+            yield f"{name}: {100 * lost / (lost + packets):.1f} % of the packets were lost"
+        if damaged := _total(track, "damaged") + _total(track, "dropped_until_key"):
+            yield f"{name}: {damaged} frames were dropped because parts of them, or of what they refer to, were missing"
+        if summary.gap_s >= GAPS_WARN_S:
+            yield f"{name}: {summary.gap_count} gaps, {summary.gap_s:.1f} s in all"
+        drift = _drift_ppm(track.clock)
+        if drift is not None and abs(drift) > DRIFT_WARN_PPM:
+            yield f"{name}: the sender's clock drifts by {drift:.0f} ppm"
+    offsets = _av_offsets(list(tracks))
+    if offsets and max(map(abs, offsets.values())) > OFFSET_WARN_MS:
+        yield f"audio and video may be apart by {max(map(abs, offsets.values())):.0f} ms"
+
+
+def _file_warnings(file: FileFacts, tracks: Sequence[TrackFacts]) -> Iterable[str]:
+    for track in tracks:
+        if file.made == "copy" and len(track.summary.resolutions) > 1:
+            yield f"video stream {track.index}: the picture changes its size {len(track.summary.resolutions) - 1} times"
+    written = sum(track.summary.frames for track in tracks)
+    found = sum(stream.frames for stream in file.probe.streams)
+    if file.made == "copy" and written != found:
+        yield f"{written} frames were written and {found} are in the file"
+    expected = max(track.summary.end_s for track in tracks)
+    if abs(expected - file.probe.duration_s) > DURATION_TOLERANCE_S:
+        yield f"the file lasts {file.probe.duration_s:.1f} s, the tape {expected:.1f} s"
+    if file.decoded.errors:
+        yield f"{file.decoded.errors} frames do not decode"
+    if not all(stream.monotonic for stream in file.probe.streams):
+        yield "timestamps in the file go back"

@@ -1,0 +1,103 @@
+"""Second pass over a tape: the frames of every track, in the order they are to be written."""
+
+import heapq
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from edumeet_recording.domain.codecs import Codec, Kind
+from edumeet_recording.media.depacketize import Depacketizer, Frame, depacketizer_for, opus_duration, pcm_duration
+from edumeet_recording.media.reorder import Ordered, Reorderer
+from edumeet_recording.media.timeline import Holdback, SourceTimeline, TimedFrame
+from edumeet_recording.node.demux import CaptureDemux, Source
+from edumeet_recording.node.fetch import FetchedCapture
+from edumeet_recording.node.scan import Track
+
+NS = 1_000_000_000
+
+
+@dataclass(slots=True)
+class SourceReader:
+    """Packets of one source in, placed frames out."""
+
+    codec: Codec
+    clock_rate: int
+    timeline: SourceTimeline
+    depacketizer: Depacketizer
+    reorderer: Reorderer = field(default_factory=Reorderer)
+
+    def push(self, item: Ordered) -> list[TimedFrame]:
+        """Take a packet in the order of arrival."""
+        return self._placed(self.reorderer.push(item))
+
+    def flush(self) -> list[TimedFrame]:
+        """What the end of the tape completes."""
+        placed = self._placed(self.reorderer.flush())
+        return placed + [self._place(frame) for frame in self.depacketizer.flush()]
+
+    def _placed(self, items: Sequence[Ordered]) -> list[TimedFrame]:
+        return [self._place(frame) for item in items for frame in self.depacketizer.push(*item)]
+
+    def _place(self, frame: Frame) -> TimedFrame:
+        lost = self.reorderer.lost + self.reorderer.restarts + self.depacketizer.damaged
+        return self.timeline.place(frame, duration_ns=self._duration_ns(frame), lost=lost)
+
+    def _duration_ns(self, frame: Frame) -> int:
+        if self.codec is Codec.OPUS:
+            return opus_duration(frame.data) * NS // 48000
+        if self.codec in (Codec.PCMU, Codec.PCMA):
+            return pcm_duration(frame.data) * NS // self.clock_rate
+        return 0
+
+
+def readers(tracks: Sequence[Track]) -> dict[Source, SourceReader]:
+    """A reader for every source of the tracks."""
+    return {
+        source: SourceReader(
+            track.codec,
+            track.stream.clock_rate,
+            SourceTimeline(
+                track=track.number,
+                source=source,
+                rank=rank,
+                clock=track.clock,
+                reorder_depth=seen.observer.reorder_depth if track.kind is Kind.VIDEO else 0,
+            ),
+            depacketizer_for(track.codec),
+        )
+        for track in tracks
+        for rank, (source, seen) in enumerate(track.sources.items())
+    }
+
+
+def frames(
+    captures: Sequence[FetchedCapture],
+    by_source: dict[Source, SourceReader],
+    on_chunk: Callable[[], None],
+) -> Iterator[TimedFrame]:
+    """All frames of all captures by decoding time; `on_chunk` hears of each chunk that is read."""
+    streams = [_capture_frames(capture, by_source, on_chunk) for capture in captures]
+    return heapq.merge(*streams, key=lambda frame: frame.dts_ns)
+
+
+def _capture_frames(
+    fetched: FetchedCapture, by_source: dict[Source, SourceReader], on_chunk: Callable[[], None]
+) -> Iterator[TimedFrame]:
+    mine = {source: reader for source, reader in by_source.items() if source.capture == fetched.number}
+    indices = {source.stream for source in mine}
+    demux = CaptureDemux(fetched.number, [one for one in fetched.capture.streams if one.index in indices])
+    held = Holdback()
+    for records in fetched.chunks():
+        arrival_ns = 0
+        for record in records:
+            arrival_ns = record.arrival_ns
+            arrived = demux.media(record)
+            if arrived is None or (reader := mine.get(arrived.source)) is None:
+                continue
+            for frame in reader.push(Ordered(arrived.sequence, arrived.timestamp, arrival_ns, arrived.packet)):
+                held.push(frame)
+        on_chunk()
+        yield from held.ready(arrival_ns)
+    for reader in mine.values():
+        for frame in reader.flush():
+            held.push(frame)
+    yield from held.rest()

@@ -1,0 +1,133 @@
+"""Writes coded frames into mp4, webm or mkv without touching them; times are kept to the microsecond.
+
+libavformat wants codec parameters before the first frame. They come from templates: the first key frame, wrapped in
+memory in the plainest format that carries it, is opened as a file would be.
+"""
+
+import io
+import struct
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from fractions import Fraction
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Self
+
+import av
+from av.container import InputContainer, OutputContainer
+from av.stream import Stream as AvStream
+
+from edumeet_recording.domain.codecs import Codec, Container
+from edumeet_recording.media.timeline import Sample
+from edumeet_recording.node.scan import Track
+
+FORMAT = MappingProxyType({Container.MP4: "mp4", Container.WEBM: "webm", Container.MKV: "matroska"})
+MICROSECOND = Fraction(1, 1_000_000)
+DEFAULT_CHANNELS = MappingProxyType({Codec.OPUS: 2, Codec.PCMU: 1, Codec.PCMA: 1})
+
+
+class Muxer:
+    """A file being written; leaving its context completes it. Raises `av.FFmpegError`, an `OSError` for a full disk."""
+
+    def __init__(self, path: Path, container: Container, tracks: Sequence[Track]) -> None:
+        self._path = path
+        self._container = container
+        self._tracks = tracks
+        self._streams: list[AvStream] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        options = {"movflags": "+faststart"} if self._container is Container.MP4 else {}
+        with self._stack:
+            self._output = self._stack.enter_context(
+                av.open(str(self._path), "w", format=FORMAT[self._container], container_options=options)
+            )
+            self._streams = [self._add(track) for track in self._tracks]
+            self._stack = self._stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def write(self, sample: Sample) -> None:
+        """Write one frame of track `sample.track`."""
+        packet = av.Packet(sample.data)
+        packet.stream = self._streams[sample.track]
+        packet.time_base = MICROSECOND
+        packet.pts = sample.pts_us
+        packet.dts = sample.dts_us
+        packet.duration = sample.duration_us
+        packet.is_keyframe = sample.key
+        self._output.mux_one(packet)
+
+    def _add(self, track: Track) -> AvStream:
+        output: OutputContainer = self._output
+        frame = track.first_frame
+        if track.codec is Codec.AV1:
+            stream = output.add_mux_stream("av1", width=frame.width or 0, height=frame.height or 0)
+        else:
+            template = self._stack.enter_context(_template(track))
+            stream = output.add_stream_from_template(template.streams[0])
+        stream.time_base = Fraction(1, track.stream.clock_rate)
+        return stream
+
+
+def _template(track: Track) -> InputContainer:
+    return _TEMPLATES[track.codec](track)
+
+
+def _ivf(track: Track, fourcc: bytes) -> InputContainer:
+    frame = track.first_frame
+    header = struct.pack("<4sHH4sHHIIII", b"DKIF", 0, 32, fourcc, frame.width or 0, frame.height or 0, 90000, 1, 1, 0)
+    return av.open(io.BytesIO(header + struct.pack("<IQ", len(frame.data), 0) + frame.data), "r", format="ivf")
+
+
+def _annex_b(track: Track) -> InputContainer:
+    return av.open(io.BytesIO(track.first_frame.data), "r", format="h264")
+
+
+def _ogg(track: Track) -> InputContainer:
+    """Ogg with an identification header (RFC 7845 §5.1) that skips nothing: a recording starts in the middle."""
+    channels = track.stream.channels or DEFAULT_CHANNELS[Codec.OPUS]
+    head = struct.pack("<8sBBHIhB", b"OpusHead", 1, channels, 0, 48000, 0, 0)
+    tags = struct.pack("<8sII", b"OpusTags", 0, 0)
+    pages = _ogg_page(2, 0, head) + _ogg_page(0, 1, tags) + _ogg_page(4, 2, track.first_frame.data)
+    return av.open(io.BytesIO(pages), "r", format="ogg")
+
+
+def _ogg_page(flags: int, number: int, packet: bytes) -> bytes:
+    """One packet as one page (RFC 3533 §6)."""
+    lacing = bytes([255] * (len(packet) // 255) + [len(packet) % 255])
+    header = struct.pack("<4sBBqIIIB", b"OggS", 0, flags, 0, 1, number, 0, len(lacing))
+    page = header + lacing + packet
+    return page[:22] + struct.pack("<I", _ogg_crc(page)) + page[26:]
+
+
+def _ogg_crc(page: bytes) -> int:
+    """CRC-32 with polynomial 0x04c11db7, neither reflected nor inverted (RFC 3533 §6)."""
+    crc = 0
+    for byte in page:
+        crc ^= byte << 24
+        for _ in range(8):
+            crc = (crc << 1 ^ 0x04C11DB7 if crc & 0x8000_0000 else crc << 1) & 0xFFFF_FFFF
+    return crc
+
+
+def _pcm(track: Track, name: str) -> InputContainer:
+    channels = track.stream.channels or DEFAULT_CHANNELS[track.codec]
+    options = {"sample_rate": str(track.stream.clock_rate), "ch_layout": f"{channels}c"}
+    return av.open(io.BytesIO(track.first_frame.data), "r", format=name, options=options)
+
+
+_TEMPLATES: MappingProxyType[Codec, Callable[[Track], InputContainer]] = MappingProxyType(
+    {
+        Codec.VP8: lambda track: _ivf(track, b"VP80"),
+        Codec.VP9: lambda track: _ivf(track, b"VP90"),
+        Codec.H264: _annex_b,
+        Codec.OPUS: _ogg,
+        Codec.PCMU: lambda track: _pcm(track, "mulaw"),
+        Codec.PCMA: lambda track: _pcm(track, "alaw"),
+    }
+)

@@ -1,0 +1,192 @@
+"""First pass over a tape: finds its sources and tracks, lays the clock through them, and counts what came."""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+
+from edumeet_recording.domain.capture import CaptureRole
+from edumeet_recording.domain.codecs import Codec, Kind
+from edumeet_recording.media.clock import Observer, TrackClock, align, nudge, sender_offsets
+from edumeet_recording.media.depacketize import Depacketizer, Frame, depacketizer_for
+from edumeet_recording.media.reorder import Ordered, Reorderer
+from edumeet_recording.node.demux import Arrived, CaptureDemux, Source
+from edumeet_recording.node.fetch import FetchedCapture
+from edumeet_recording.wire.node_link import OutputOptions, Stream
+
+
+@dataclass(slots=True)
+class ScannedSource:
+    """What was seen of one source. `first_frame` is the first that can be decoded."""
+
+    stream: Stream
+    observer: Observer
+    first_arrival_ns: int
+    packets: int = 0
+    bytes: int = 0
+    retransmitted: int = 0
+    first_frame: Frame | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """A track of the file: all sources of one stream index and codec, in order of rank."""
+
+    number: int
+    stream: Stream
+    first_frame: Frame
+    clock: TrackClock
+    sources: dict[Source, ScannedSource]
+    nudge_ns: int | None
+    """The sender reports' correction; None where there was none to trust."""
+
+    @property
+    def kind(self) -> Kind:
+        """Audio or video."""
+        return self.stream.kind
+
+    @property
+    def codec(self) -> Codec:
+        """Of the track and all its sources."""
+        return self.stream.codec
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """The tracks of a tape, and what is to be said of it."""
+
+    tracks: Sequence[Track]
+    foreign: int
+    warnings: Sequence[str]
+
+
+class _FirstFrame:
+    """Looks for a source's first decodable frame, and for no more."""
+
+    def __init__(self, codec: Codec) -> None:
+        self._reorderer = Reorderer()
+        self._depacketizer: Depacketizer = depacketizer_for(codec)
+
+    def push(self, arrived: Arrived) -> Frame | None:
+        item = Ordered(arrived.sequence, arrived.timestamp, arrived.arrival_ns, arrived.packet)
+        return self._first(self._reorderer.push(item))
+
+    def flush(self) -> Frame | None:
+        found = self._first(self._reorderer.flush())
+        return found or next(iter(self._depacketizer.flush()), None)
+
+    def _first(self, items: Sequence[Ordered]) -> Frame | None:
+        for item in items:
+            for frame in self._depacketizer.push(*item):
+                return frame
+        return None
+
+
+class _CaptureScan:
+    """The first pass over one capture."""
+
+    def __init__(self, fetched: FetchedCapture, streams: Sequence[Stream]) -> None:
+        self.sources: dict[Source, ScannedSource] = {}
+        self.demux = CaptureDemux(fetched.number, streams)
+        self._fetched = fetched
+        self._streams = {stream.index: stream for stream in streams}
+        self._looking: dict[Source, _FirstFrame] = {}
+
+    def run(self, on_chunk: Callable[[], None]) -> None:
+        for records in self._fetched.chunks():
+            for record in records:
+                arrived = self.demux.media(record)
+                if arrived is not None:
+                    self._see(arrived)
+                    continue
+                for source, ntp_ns, timestamp in self.demux.reports(record):
+                    self.sources[source].observer.report(ntp_ns, timestamp, record.arrival_ns)
+            on_chunk()
+        for source, looking in self._looking.items():
+            self.sources[source].first_frame = looking.flush()
+
+    def _see(self, arrived: Arrived) -> None:
+        source = arrived.source
+        seen = self.sources.get(source)
+        if seen is None:
+            stream = self._streams[source.stream]
+            seen = ScannedSource(stream, Observer(stream.clock_rate), arrived.arrival_ns)
+            self.sources[source] = seen
+            self._looking[source] = _FirstFrame(stream.codec)
+        seen.packets += 1
+        seen.bytes += len(arrived.packet.payload)
+        if arrived.again:
+            seen.retransmitted += 1
+        else:
+            seen.observer.observe(arrived.sequence, arrived.timestamp, arrived.arrival_ns)
+        looking = self._looking.get(source)
+        if looking is not None and (frame := looking.push(arrived)) is not None:
+            seen.first_frame = frame
+            del self._looking[source]
+
+
+def scan(captures: Sequence[FetchedCapture], output: OutputOptions, on_chunk: Callable[[], None]) -> Scan:
+    """Read every capture once; `on_chunk` hears of each chunk that is read."""
+    sources: dict[Source, ScannedSource] = {}
+    foreign = 0
+    for fetched in captures:
+        one = _CaptureScan(fetched, _wanted(fetched.capture.streams, output))
+        one.run(on_chunk)
+        sources |= one.sources
+        foreign += one.demux.foreign
+    tracks, warnings = _tracks(sources, captures)
+    return Scan(_in_step(tracks), foreign, warnings)
+
+
+def _wanted(streams: Sequence[Stream], output: OutputOptions) -> list[Stream]:
+    """The streams that are to be in the file."""
+    kinds = {Kind.AUDIO: output.include_audio, Kind.VIDEO: output.include_video}
+    return [stream for stream in streams if kinds[stream.kind]]
+
+
+def _tracks(sources: dict[Source, ScannedSource], captures: Sequence[FetchedCapture]) -> tuple[list[Track], list[str]]:
+    def rank(source: Source) -> tuple[int, bool, int]:
+        capture = captures[source.capture].capture
+        return capture.epoch, capture.role is CaptureRole.PRIMARY, sources[source].first_arrival_ns
+
+    groups: dict[tuple[Kind, int, Codec, int], dict[Source, ScannedSource]] = {}
+    # Of retransmissions alone no clock can be made.
+    for source in sorted((one for one, seen in sources.items() if seen.packets > seen.retransmitted), key=rank):
+        stream = sources[source].stream
+        group = groups.setdefault((stream.kind, stream.index, stream.codec, stream.clock_rate), {})
+        group[source] = sources[source]
+    tracks: list[Track] = []
+    warnings: list[str] = []
+    # Video first: some players take the first track's duration for the file's.
+    for key in sorted(groups, key=lambda key: (key[0] is Kind.AUDIO, *key[1:])):
+        group = groups[key]
+        frames = [seen.first_frame for seen in group.values() if seen.first_frame is not None]
+        if not frames:
+            packets = sum(seen.packets for seen in group.values())
+            warnings.append(f"{key[0]} stream {key[1]}: not one frame in {packets} packets can be decoded")
+            continue
+        first = min(frames, key=lambda frame: frame.arrival_ns)
+        observers: dict[Hashable, Observer] = {source: seen.observer for source, seen in group.items()}
+        stream = next(iter(group.values())).stream
+        tracks.append(Track(len(tracks), stream, first, align(observers), group, None))
+    return tracks, warnings
+
+
+def _in_step(tracks: list[Track]) -> list[Track]:
+    """Nudge every video track by what the sender reports of the first audio track say."""
+    audio = next((track for track in tracks if track.kind is Kind.AUDIO), None)
+    if audio is None:
+        return tracks
+    nudged: list[Track] = []
+    for track in tracks:
+        by = None if track.kind is Kind.AUDIO else nudge(_offsets(track), _offsets(audio))
+        clock = track.clock if by is None else replace(track.clock, nudge_ns=by)
+        nudged.append(replace(track, clock=clock, nudge_ns=by))
+    return nudged
+
+
+def _offsets(track: Track) -> list[tuple[int, int]]:
+    """What the reports of all sources say, by time: reports near in time come from one sender."""
+    return sorted(
+        offset
+        for source, seen in track.sources.items()
+        for offset in sender_offsets(track.clock, source, seen.observer)
+    )
