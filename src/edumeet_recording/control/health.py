@@ -48,11 +48,8 @@ class HealthLoop:
         if now - self._watching_since < patience:
             return
         async with asyncio.TaskGroup() as tasks:
-            for kind, timeout_s in (
-                ("ffmpeg-node", self.settings.heartbeat_timeout_s),
-                ("room-server", self.settings.room_server_timeout_s),
-            ):
-                tasks.create_task(self._judge_all(kind, timeout_s))
+            tasks.create_task(self._judge_all("ffmpeg-node", self.settings.heartbeat_timeout_s))
+            tasks.create_task(self._judge_all("room-server", self.settings.room_server_timeout_s))
 
     async def _judge_all(self, kind: NodeKind, timeout_s: float) -> None:
         async def read(tx: Tx) -> list[SilentNode]:
