@@ -17,13 +17,6 @@ class CaptureState(StrEnum):
 
 LIVE = frozenset({CaptureState.ASSIGNED, CaptureState.PREPARED, CaptureState.FORWARDING, CaptureState.RECEIVING})
 
-_ORDER = {state: rank for rank, state in enumerate(CaptureState)}
-
-
-def advances(now: CaptureState, to: CaptureState) -> bool:
-    """True where `to` is a legal next state of `now`: forwards only, nothing leaves a final state."""
-    return now in LIVE and _ORDER[to] > _ORDER[now]
-
 
 @unique
 class CaptureRole(StrEnum):
