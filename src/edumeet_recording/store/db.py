@@ -24,6 +24,7 @@ CLOSE_TIMEOUT_S = 5
 _AWAY = (
     OSError,
     asyncpg.PostgresConnectionError,
+    asyncpg.InternalClientError,  # a connection cut between an error and its end (MagicStack/asyncpg#1069)
     asyncpg.OperatorInterventionError,  # shutting down, starting up, query cancelled by an operator
     asyncpg.InsufficientResourcesError,  # connections, memory, disk
     asyncpg.PostgresSystemError,

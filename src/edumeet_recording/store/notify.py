@@ -21,7 +21,12 @@ log = structlog.get_logger(__name__)
 @asynccontextmanager
 async def _own_connection(dsn: str) -> AsyncGenerator[asyncpg.Connection]:
     async with mapped_errors():
-        connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S, command_timeout=CONNECT_TIMEOUT_S)
+        connection = await asyncpg.connect(
+            dsn,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=CONNECT_TIMEOUT_S,
+            server_settings={"application_name": "edumeet-recording hints"},
+        )
         try:
             yield connection
         finally:
