@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import av
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.media.depacketize.vectors import AUDIO_NAMES, NAMES, SIZE, VIDEO_NAMES, Vector, load, play
 
@@ -17,9 +17,10 @@ NUMBERED = ("vp8-ffmpeg", "vp8-gstreamer", "vp9-gstreamer")
 """Vectors whose packets carry picture ids."""
 
 
-def nal_units(data: bytes) -> list[bytes]:
-    """The NAL units of Annex B, whatever the length of its start codes."""
-    return [nal.rstrip(b"\0") for nal in data.split(b"\0\0\1") if nal.rstrip(b"\0")]
+def nal_units(data: bytes, without: frozenset[int] = frozenset()) -> list[bytes]:
+    """The NAL units of Annex B, whatever the length of its start codes, but those of some types."""
+    units = [nal.rstrip(b"\0") for nal in data.split(b"\0\0\1") if nal.rstrip(b"\0")]
+    return [nal for nal in units if nal[0] & 0x1F not in without]
 
 
 def same(codec: Codec, ours: bytes, encoders: bytes) -> bool:
@@ -69,6 +70,12 @@ def test_key_frames_know_their_size_and_everything_decodes(name: str) -> None:
     assert decoded == len(vector.frames)
 
 
+def decodes_the_same(codec: Codec, ours: bytes, encoders: bytes) -> bool:
+    """As `same`, but that an H.264 frame after loss may lack a leading SEI (type 6), which nothing refers to."""
+    sei = frozenset([6])
+    return nal_units(ours, sei) == nal_units(encoders, sei) if codec is Codec.H264 else ours == encoders
+
+
 def emitted(vector: Vector, lost: frozenset[int]) -> tuple[list[int], int]:
     """Which of the encoder's frames come out, each checked to be whole; and how many were dropped."""
     times = [frame.timestamp for frame in play(depacketizer_for(vector.codec), vector.packets)]
@@ -78,12 +85,13 @@ def emitted(vector: Vector, lost: frozenset[int]) -> tuple[list[int], int]:
         # Sequence numbers and timestamps are unwrapped from the first packet that is there: the offset may differ.
         out.append(next(i for i, time in enumerate(times) if (time - frame.timestamp) % 2**32 == 0))
         key, data = vector.frames[out[-1]]
-        assert same(vector.codec, frame.data, data)
+        assert decodes_the_same(vector.codec, frame.data, data)
         assert frame.key is key
     return out, depacketizer.damaged + depacketizer.dropped_until_key
 
 
 @pytest.mark.parametrize("name", VIDEO_NAMES)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_after_loss_only_whole_frames_that_can_be_decoded_come_out(name: str, data: st.DataObject) -> None:
     vector = load(name)

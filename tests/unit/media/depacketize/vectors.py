@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ class Vector(NamedTuple):
     packets: list[bytes]
 
 
+@cache
 def load(name: str) -> Vector:
     """Read one vector."""
     data = (FOLDER / f"{name}.bin").read_bytes()
