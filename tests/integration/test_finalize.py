@@ -1,15 +1,21 @@
 """From tape to file: synthetic tapes of real encoders' packets, and what a decoder finds in the file."""
 
+import hashlib
+import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.integration.synthetic_tape import TapeStore, audio, capture, task, video
+from tests.integration.synthetic_tape import Datagram, Network, Sent, TapeStore, audio, capture, task, video
 
-from edumeet_recording.domain.codecs import Codec, Container
+from edumeet_recording.domain.capture import CaptureRole
+from edumeet_recording.domain.codecs import Codec, Container, Kind, Quality
 from edumeet_recording.node.assemble import assemble
 from edumeet_recording.node.transcode import ffmpeg_binary
 from edumeet_recording.sim.analyse import ContentReport, analyse, presence
-from edumeet_recording.wire.node_link import FinalizeDone, FinalizeFailed, FinalizeTask
+from edumeet_recording.sim.content import Shape
+from edumeet_recording.wire.node_link import FinalizeDone, FinalizeFailed, FinalizeTask, TaskCapture
 
 
 class Finalizer:
@@ -63,3 +69,316 @@ async def test_copies_what_the_container_takes(finalizer: Finalizer, codec: Code
     assert found.audio is not None
     assert presence(found.audio.beeps, 5) == presence(found.video.flashes, 5) == 1
     assert (found.offset_p95_ms or 0) < 20
+
+
+@pytest.mark.parametrize(
+    ("codec", "container", "quality", "made"),
+    [
+        (Codec.VP8, Container.MP4, None, "h264"),
+        (Codec.H264, Container.WEBM, None, "vp9"),
+        (Codec.H264, Container.MP4, Quality.LOW, "h264"),
+        (Codec.VP8, Container.MKV, Quality.HIGH, "h264"),
+    ],
+)
+async def test_transcodes_what_it_does_not_take(
+    finalizer: Finalizer, codec: Codec, container: Container, quality: Quality | None, made: str
+) -> None:
+    sent = audio(Codec.OPUS, 6), video(codec, 6)
+
+    done, found = await finalizer.done(task(capture(finalizer.store, *sent), container=container, quality=quality))
+
+    assert {stream.codec for stream in done.streams} == {made, "opus"}
+    assert done.warnings == ()
+    assert found.decode_errors == found.disordered == 0
+    assert found.video is not None
+    assert found.video.frames == 150
+    assert (found.offset_p95_ms or 0) < 25
+    assert abs(done.duration_s - 6) < 0.1
+    assert "transcode" in dict(finalizer.said)
+
+
+@pytest.mark.parametrize("container", [Container.MKV, Container.MP4])
+async def test_g711_becomes_opus_beside_copied_video(finalizer: Finalizer, container: Container) -> None:
+    sent = audio(Codec.PCMU, 6), video(Codec.H264, 6)
+
+    done, found = await finalizer.done(task(capture(finalizer.store, *sent), container=container))
+
+    assert {stream.codec for stream in done.streams} == {"h264", "opus"}
+    assert (found.offset_p95_ms or 0) < 25
+    assert len(found.offsets_s) >= 5
+
+
+@pytest.mark.parametrize("container", Container)
+async def test_video_that_comes_late_starts_late(finalizer: Finalizer, container: Container) -> None:
+    late = video(Codec.VP9, 20).where(lambda one: one.sent_s >= 10)
+
+    done, found = await finalizer.done(task(capture(finalizer.store, audio(Codec.OPUS, 20), late), container=container))
+
+    assert found.video is not None
+    assert found.video.frames == 250
+    assert 9.98 < found.video.numbers[0][1] < 10.02
+    assert (found.offset_p95_ms or 0) < 20
+    assert abs(done.duration_s - 20) < 0.1
+
+
+async def test_audio_that_comes_late_starts_late(finalizer: Finalizer) -> None:
+    late = audio(Codec.OPUS, 20).where(lambda one: one.sent_s >= 10)
+
+    done, found = await finalizer.done(
+        task(capture(finalizer.store, late, video(Codec.VP8, 20)), container=Container.MP4)
+    )
+
+    assert len(found.offsets_s) >= 9
+    assert (found.offset_p95_ms or 0) < 25
+    assert abs(done.duration_s - 20) < 0.1
+
+
+@pytest.mark.parametrize("kind", Kind)
+async def test_one_kind_alone(finalizer: Finalizer, kind: Kind) -> None:
+    sent = audio(Codec.OPUS, 6), video(Codec.VP8, 6)
+
+    done, _ = await finalizer.done(task(capture(finalizer.store, *sent), container=Container.WEBM, include=(kind,)))
+
+    assert [stream.kind for stream in done.streams] == [kind]
+    assert done.warnings == ()
+    assert abs(done.duration_s - 6) < 0.1
+
+
+async def test_a_mute_is_a_gap_in_its_place(finalizer: Finalizer) -> None:
+    def heard(one: Datagram) -> bool:
+        return not 4 <= one.sent_s < 34
+
+    # A producer's pause shows as a timestamp jump; sequence numbers go on.
+    sent = [renumbered(one.where(heard)) for one in (audio(Codec.OPUS, 40), video(Codec.VP8, 40))]
+
+    done, found = await finalizer.done(task(capture(finalizer.store, *sent), container=Container.WEBM))
+
+    assert abs(done.duration_s - 40) < 0.1
+    assert len(found.offsets_s) >= 8
+    assert (found.offset_p95_ms or 0) < 20
+    for stream in streams(done):
+        assert stream["gapCount"] == 1
+        (gap,) = stream["gaps"]
+        assert gap["cause"] == "pause"
+        assert gap["atS"] == pytest.approx(4, abs=0.1)
+        assert gap["durationS"] == pytest.approx(30, abs=0.1)
+
+
+async def test_a_change_of_size_is_kept_by_copy_and_told(finalizer: Finalizer) -> None:
+    done, found = await finalizer.done(task(three_sizes(finalizer.store), container=Container.WEBM))
+
+    assert found.video is not None
+    assert found.video.sizes == ((160, 90), (320, 180), (90, 160))
+    assert found.decode_errors == 0
+    assert any("changes its size 2 times" in warning for warning in done.warnings)
+
+
+async def test_a_change_of_size_is_fitted_into_one_by_transcode(finalizer: Finalizer) -> None:
+    done, found = await finalizer.done(task(three_sizes(finalizer.store), container=Container.MP4))
+
+    assert found.video is not None
+    assert found.video.sizes == ((320, 180),)
+    assert found.video.frames == 300
+    assert (found.offset_p95_ms or 0) < 25
+    assert done.warnings == ()
+
+
+async def test_loss_leaves_no_broken_picture(finalizer: Finalizer) -> None:
+    sent = audio(Codec.OPUS, 20), video(Codec.VP8, 20)
+
+    done, found = await finalizer.done(
+        task(capture(finalizer.store, *sent, network=Network(loss=0.02, jitter_s=0.05)), container=Container.WEBM)
+    )
+
+    assert found.decode_errors == found.disordered == 0
+    assert (found.offset_p95_ms or 0) < 60
+    sound, picture = sorted(streams(done), key=lambda stream: stream["kind"])
+    assert 10 <= sound["lost"] <= 40
+    assert picture["droppedUntilKey"] > 0
+    assert any("packets were lost" in warning for warning in done.warnings)
+
+
+async def test_retransmissions_fill_the_holes(finalizer: Finalizer) -> None:
+    picture = video(Codec.VP8, 10)
+    lost = {one.sequence for number, one in enumerate(picture.datagrams) if number % 20 == 7}
+    late = picture.map(lambda one: replace(one, sent_s=one.sent_s + 0.3) if one.sequence in lost else one)
+
+    done, found = await finalizer.done(
+        task(capture(finalizer.store, audio(Codec.OPUS, 10), late), container=Container.WEBM)
+    )
+
+    assert found.video is not None
+    assert found.video.frames == 250
+    (stream,) = (one for one in streams(done) if one["kind"] == "video")
+    assert stream["lost"] == 0
+    assert stream["recovered"] > 0
+
+
+async def test_rtx_fills_the_holes(finalizer: Finalizer) -> None:
+    picture = video(Codec.VP8, 10)
+    lost = [one for number, one in enumerate(picture.datagrams) if number % 20 == 7]
+    rtx = Sent(
+        Codec.VP8,
+        tuple(
+            replace(
+                one,
+                sent_s=one.sent_s + 0.3,
+                sequence=number,
+                payload=(one.sequence & 0xFFFF).to_bytes(2) + one.payload,
+            )
+            for number, one in enumerate(lost)
+        ),
+        picture.index,
+        ssrc=77,
+        payload_type=99,
+    )
+    stream = picture.stream.model_copy(update={"rtx_ssrc": 77, "rtx_payload_type": 99})
+    sound = audio(Codec.OPUS, 10)
+    holed = picture.where(lambda one: one not in lost)
+
+    done, found = await finalizer.done(
+        task(capture(finalizer.store, sound, holed, rtx, streams=(sound.stream, stream)), container=Container.WEBM)
+    )
+
+    assert found.video is not None
+    assert found.video.frames == 250
+    assert done.warnings == ()
+
+
+async def test_a_publisher_that_comes_back_stays_on_the_timeline(finalizer: Finalizer) -> None:
+    """Same SSRC, wild timestamps and sequence numbers: one file, the picture where it was in time."""
+    sound = audio(Codec.OPUS, 20)
+    before = video(Codec.VP8, 8)
+    after = video(Codec.VP8, 8, first_number=12 * 25, first_sequence=30_000, first_timestamp=0x4000_0000)
+    both = replace(before, datagrams=before.datagrams + after.datagrams)
+
+    done, found = await finalizer.done(task(capture(finalizer.store, sound, both), container=Container.WEBM))
+
+    assert found.video is not None
+    assert found.video.frames == 400
+    assert (found.offset_p95_ms or 0) < 25
+    (stream,) = (one for one in streams(done) if one["kind"] == "video")
+    (gap,) = stream["gaps"]
+    assert gap["cause"] == "restart"
+    assert stream["lost"] == 0
+
+
+async def test_another_ssrc_in_another_epoch_goes_on(finalizer: Finalizer) -> None:
+    sent = audio(Codec.OPUS, 20), video(Codec.VP8, 20)
+    first = [one.where(lambda datagram: datagram.sent_s < 8) for one in sent]
+    second = [
+        replace(one.where(lambda datagram: datagram.sent_s >= 12), ssrc=9000 + one.index).map(
+            lambda datagram: replace(datagram, sequence=datagram.sequence + 12_345)
+        )
+        for one in sent
+    ]
+
+    done, found = await finalizer.done(
+        task(
+            capture(finalizer.store, *first),
+            capture(finalizer.store, *second, capture_id="second", epoch=2),
+            container=Container.WEBM,
+        )
+    )
+
+    assert found.video is not None
+    assert found.video.frames == 400
+    assert (found.offset_p95_ms or 0) < 20
+    assert abs(done.duration_s - 20) < 0.1
+    for stream in streams(done):
+        (gap,) = stream["gaps"]
+        assert gap["cause"] == "handover"
+        assert gap["durationS"] == pytest.approx(4, abs=0.1)
+
+
+async def test_two_captures_fill_each_others_holes(finalizer: Finalizer) -> None:
+    sent = [audio(Codec.OPUS, 20), video(Codec.VP8, 20)]
+    twins = [
+        replace(one, ssrc=9000 + one.index).map(lambda datagram: replace(datagram, sequence=datagram.sequence + 777))
+        for one in sent
+    ]
+
+    done, found = await finalizer.done(
+        task(
+            capture(finalizer.store, *sent, network=Network(loss=0.01, seed=3)),
+            capture(
+                finalizer.store,
+                *twins,
+                network=Network(loss=0.01, seed=4, latency_s=0.009),
+                capture_id="standby",
+                role=CaptureRole.STANDBY,
+            ),
+            container=Container.WEBM,
+        )
+    )
+
+    assert found.decode_errors == found.disordered == 0
+    assert found.audio is not None
+    assert presence(found.audio.beeps, 19) == 1
+    sound, picture = sorted(streams(done), key=lambda stream: stream["kind"])
+    assert sound["frames"] >= 998
+    assert picture["frames"] > max(500 - one["damaged"] - one["dropped_until_key"] for one in picture["sources"])
+    assert (found.offset_p95_ms or 0) < 20
+
+
+async def test_chunks_that_are_missing_or_broken_are_gaps_with_a_warning(finalizer: Finalizer) -> None:
+    made = capture(finalizer.store, audio(Codec.OPUS, 20), video(Codec.VP8, 20))
+    del finalizer.store.objects[made.chunks[1].key]
+    finalizer.store.objects[made.chunks[3].key] += b"x"
+
+    done, found = await finalizer.done(task(made, container=Container.WEBM))
+
+    assert any("is missing" in warning for warning in done.warnings)
+    assert any("is broken" in warning for warning in done.warnings)
+    assert abs(done.duration_s - 20) < 0.1
+    assert (found.offset_p95_ms or 0) < 20
+    assert [gap["cause"] for gap in streams(done)[0]["gaps"]] == ["loss", "loss"]
+
+
+async def test_nothing_on_the_tape_is_no_media(finalizer: Finalizer) -> None:
+    empty = capture(finalizer.store, video(Codec.VP8, 2).where(lambda one: not one.key))
+
+    for captures in ((), (empty,)):
+        outcome = await finalizer.outcome(task(*captures, container=Container.WEBM))
+
+        assert isinstance(outcome, FinalizeFailed)
+        assert outcome.no_media
+        assert not outcome.retryable
+
+
+async def test_the_report_says_what_was_stored(finalizer: Finalizer) -> None:
+    done, _ = await finalizer.done(
+        task(capture(finalizer.store, audio(Codec.OPUS, 6), video(Codec.H264, 6)), container=Container.MP4)
+    )
+
+    stored = finalizer.store.path(done.file_key).read_bytes()
+    told = json.loads(finalizer.store.objects[done.report_key])
+    assert told == done.report
+    assert told["file"]["sha256"] == done.sha256 == hashlib.sha256(stored).hexdigest()
+    assert told["file"]["bytes"] == done.bytes == len(stored)
+    assert told["checks"]["framesWritten"] == told["checks"]["framesFound"] == 450
+    assert stored.index(b"moov") < stored.index(b"mdat")
+    assert finalizer.said[-1] == ("store", 1.0)
+
+
+def streams(done: FinalizeDone) -> list[dict[str, Any]]:
+    return json.loads(json.dumps(done.report["streams"]))
+
+
+def renumbered(sent: Sent) -> Sent:
+    """Without holes in the sequence numbers."""
+    first = sent.datagrams[0].sequence
+    numbers = {one.sequence: first + number for number, one in enumerate(sent.datagrams)}
+    return sent.map(lambda one: replace(one, sequence=numbers[one.sequence]))
+
+
+def three_sizes(store: TapeStore) -> TaskCapture:
+    """160x90, then 320x180, then portrait, each for four seconds, as a simulcast sender does it."""
+    parts = [
+        video(Codec.VP8, 4, shape=shape, first_number=100 * number)
+        for number, shape in enumerate((Shape(160, 90, 25), Shape(320, 180, 25), Shape(90, 160, 25)))
+    ]
+    joined = replace(parts[0], datagrams=tuple(one for part in parts for one in part.datagrams))
+    first = joined.datagrams[0].sequence
+    datagrams = tuple(replace(one, sequence=first + number) for number, one in enumerate(joined.datagrams))
+    return capture(store, audio(Codec.OPUS, 12), replace(joined, datagrams=datagrams))

@@ -44,10 +44,10 @@ COPYABLE: MappingProxyType[Container, frozenset[Codec]] = MappingProxyType(
     {
         Container.MP4: frozenset({Codec.H264, Codec.VP9, Codec.AV1, Codec.OPUS}),
         Container.WEBM: frozenset({Codec.VP8, Codec.VP9, Codec.AV1, Codec.OPUS}),
-        Container.MKV: frozenset(Codec),
+        Container.MKV: frozenset({Codec.VP8, Codec.VP9, Codec.H264, Codec.AV1, Codec.OPUS}),
     }
 )
-"""Codecs a container takes without re-encoding; PCMU/PCMA only in Matroska."""
+"""Codecs a container takes without re-encoding; PCMU and PCMA, which no browser plays in any of them, become Opus."""
 
 
 @unique

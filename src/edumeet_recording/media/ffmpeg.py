@@ -60,7 +60,7 @@ def conversion(container: Container, codecs: Collection[Codec], quality: Quality
 
 
 def convert_argv(binary: str, source: str, target: str, conversion: Conversion) -> list[str]:
-    """Convert Matroska file `source` into `target`, with progress on stdout (`progress_us`)."""
+    """Convert file `source` into `target`, with progress on stdout (`progress_us`)."""
     argv = [
         binary,
         "-nostdin",

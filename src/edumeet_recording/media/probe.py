@@ -116,7 +116,7 @@ def _decode_part(container: InputContainer, start_s: float, end_s: float) -> tup
     frames = errors = 0
     if start_s:
         container.seek(int(start_s * 1_000_000))
-    for packet in container.demux(video=0, audio=0):
+    for packet in container.demux([*container.streams.video, *container.streams.audio]):
         if packet.pts is not None and packet.pts * packet.time_base > end_s:
             break
         try:

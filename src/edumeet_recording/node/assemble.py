@@ -21,7 +21,7 @@ from edumeet_recording.media.timeline import TrackTimeline
 from edumeet_recording.node.demux import Source
 from edumeet_recording.node.fetch import ChunkStore, FetchedCapture, FetchedTape, fetch
 from edumeet_recording.node.frames import SourceReader, frames, readers
-from edumeet_recording.node.mux import Muxer
+from edumeet_recording.node.mux import FORMAT, INTERMEDIATE, Muxer
 from edumeet_recording.node.scan import Scan, Track, scan
 from edumeet_recording.node.transcode import TranscodeFailed, transcode
 from edumeet_recording.wire.node_link import FinalizeDone, FinalizedStream, FinalizeFailed, FinalizeTask
@@ -93,11 +93,11 @@ async def _make(task: FinalizeTask, store: FileStore, work_dir: Path, ffmpeg: st
     path = work_dir / f"file.{container}"
     need = conversion(container, [track.codec for track in scanned.tracks], task.output.quality)
     if need is None:
-        written = _write(path, container, tape, scanned.tracks, say)
+        written = _write(path, FORMAT[container], tape, scanned.tracks, say)
         await asyncio.to_thread(shutil.rmtree, tape_dir)
     else:
-        between = work_dir / "frames.mkv"
-        written = _write(between, Container.MKV, tape, scanned.tracks, say)
+        between = work_dir / f"frames.{INTERMEDIATE}"
+        written = _write(between, INTERMEDIATE, tape, scanned.tracks, say)
         await asyncio.to_thread(shutil.rmtree, tape_dir)
         need = replace(
             need,
@@ -129,12 +129,12 @@ def _per_chunk(phase: str, tape: FetchedTape, say: Say) -> Callable[[], None]:
     return on_chunk
 
 
-def _write(path: Path, container: Container, tape: FetchedTape, tracks: Sequence[Track], say: Say) -> _Written:
+def _write(path: Path, format_name: str, tape: FetchedTape, tracks: Sequence[Track], say: Say) -> _Written:
     """Second pass: every frame of the tape into a file, untouched."""
     timelines = [TrackTimeline(track.kind) for track in tracks]
     by_source = readers(tracks)
     start_ns = None
-    with Muxer(path, container, tracks) as muxer:
+    with Muxer(path, format_name, tracks) as muxer:
         for timed in frames(tape.captures, by_source, _per_chunk("write", tape, say)):
             if start_ns is None:
                 start_ns = timed.pts_ns

@@ -1,4 +1,4 @@
-"""Writes coded frames into mp4, webm or mkv without touching them; times are kept to the microsecond.
+"""Writes coded frames into a container without touching them; times are kept to the microsecond.
 
 libavformat wants codec parameters before the first frame. They come from templates: the first key frame, wrapped in
 memory in the plainest format that carries it, is opened as a file would be.
@@ -22,6 +22,8 @@ from edumeet_recording.media.timeline import Sample
 from edumeet_recording.node.scan import Track
 
 FORMAT = MappingProxyType({Container.MP4: "mp4", Container.WEBM: "webm", Container.MKV: "matroska"})
+INTERMEDIATE = "nut"
+"""What FFmpeg converts from: takes every codec, and every time base exactly."""
 MICROSECOND = Fraction(1, 1_000_000)
 DEFAULT_CHANNELS = MappingProxyType({Codec.OPUS: 2, Codec.PCMU: 1, Codec.PCMA: 1})
 
@@ -29,18 +31,18 @@ DEFAULT_CHANNELS = MappingProxyType({Codec.OPUS: 2, Codec.PCMU: 1, Codec.PCMA: 1
 class Muxer:
     """A file being written; leaving its context completes it. Raises `av.FFmpegError`, an `OSError` for a full disk."""
 
-    def __init__(self, path: Path, container: Container, tracks: Sequence[Track]) -> None:
+    def __init__(self, path: Path, format_name: str, tracks: Sequence[Track]) -> None:
         self._path = path
-        self._container = container
+        self._format = format_name
         self._tracks = tracks
         self._streams: list[AvStream] = []
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        options = {"movflags": "+faststart"} if self._container is Container.MP4 else {}
+        options = {"movflags": "+faststart"} if self._format == FORMAT[Container.MP4] else {}
         with self._stack:
             self._output = self._stack.enter_context(
-                av.open(str(self._path), "w", format=FORMAT[self._container], container_options=options)
+                av.open(str(self._path), "w", format=self._format, container_options=options)
             )
             self._streams = [self._add(track) for track in self._tracks]
             self._stack = self._stack.pop_all()
