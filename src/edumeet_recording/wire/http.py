@@ -1,16 +1,27 @@
-"""Request bodies of the REST API: strict types, a bound for every field, unknown fields refused.
+"""Request bodies and queries of the REST API: strict types, a bound for every field, unknown fields refused.
 
 What one field can tell is checked here; rules that span fields are in `api/new_recording.py`.
 """
 
-from typing import Annotated
+import json
+from datetime import UTC, datetime
+from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, IPvAnyAddress, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    Field,
+    IPvAnyAddress,
+    ValidationInfo,
+    field_validator,
+)
 
 from edumeet_recording.domain.codecs import CLOCK_RATE_HZ, Codec, Container, Kind, Quality, kind_of
+from edumeet_recording.domain.job import JobStatus
 from edumeet_recording.domain.request import Forwarding
-from edumeet_recording.wire.base import Body
+from edumeet_recording.wire.base import Body, Message
 
 NO_CONTROLS = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$"
 """Neither C0, C1, DEL nor Unicode's line separators: what would break a log line, a header or PostgreSQL (NUL)."""
@@ -49,6 +60,25 @@ def _http_url(url: str) -> str:
 
 def _whole(value: float) -> float:
     return int(value) if value.is_integer() else value
+
+
+def _of_our_time(at: datetime) -> datetime:
+    """`at` in UTC where it is one PostgreSQL can compare; else ValueError."""
+    if not 1970 <= at.year < 2100:
+        raise ValueError("must be between 1970 and 2100")
+    return at.astimezone(UTC)
+
+
+Instant = Annotated[AwareDatetime, AfterValidator(_of_our_time)]
+AnyMessage = TypeVar("AnyMessage", bound=Message)
+
+
+def storable(message: AnyMessage) -> AnyMessage:
+    """A message of our own processes, tolerant by design, where PostgreSQL can keep it; else ValueError."""
+    text = json.dumps(message.model_dump(mode="json"), allow_nan=False)
+    if "\\u0000" in text:
+        raise ValueError("must not hold NUL characters")
+    return message
 
 
 HttpUrl = Annotated[
@@ -192,3 +222,32 @@ class RegisterFFmpegNode(Body):
     failure_domain: Identifier | None = None
     processing_slots: Annotated[int, Field(strict=True, ge=0, le=256)] = 1
     version: Annotated[str, Field(strict=True, min_length=1, max_length=64, pattern=NO_CONTROLS)] | None = None
+
+
+class RecordingsQuery(Body):
+    """`GET /api/recordings`. `from` and `to` bound the time of creation, `to` excluded; `cursor` continues a page."""
+
+    status: Annotated[tuple[JobStatus, ...], Field(max_length=len(JobStatus))] = ()
+    room_server_id: Identifier | None = None
+    room_id: Name | None = None
+    peer_id: Name | None = None
+    region: Region | None = None
+    created_from: Annotated[Instant | None, Field(alias="from")] = None
+    created_to: Annotated[Instant | None, Field(alias="to")] = None
+    cursor: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+
+
+class EventsQuery(Body):
+    """`GET /api/recordings/{jobId}/events`: those after event number `after`."""
+
+    after: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    limit: Annotated[int, Field(ge=1, le=1000)] = 200
+
+
+class MetricsQuery(Body):
+    """`GET /api/metrics/history`: the last hour unless `from` says otherwise; a limit keeps the newest."""
+
+    since: Annotated[Instant | None, Field(alias="from")] = None
+    until: Annotated[Instant | None, Field(alias="to")] = None
+    limit: Annotated[int, Field(ge=1, le=10_000)] = 1000

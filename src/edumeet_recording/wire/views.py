@@ -1,4 +1,4 @@
-"""What the REST API answers. Times are RFC 3339 in UTC, durations seconds, sizes bytes."""
+"""What the REST API answers. Times are RFC 3339 in UTC, durations seconds, sizes bytes; null is what does not apply."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -131,7 +131,7 @@ class Recording(View):
 
 
 class RecordingPage(View):
-    """Recordings, newest first; `nextCursor` is absent on the last page."""
+    """Recordings, newest first; `nextCursor` is null on the last page."""
 
     items: tuple[Recording, ...]
     next_cursor: str | None = None
@@ -150,7 +150,7 @@ class JobEvent(View):
 
 
 class JobEventPage(View):
-    """Events of one job in order; ask on with `after=nextAfter`, absent on the last page."""
+    """Events of one job in order; ask on with `after=nextAfter`, null on the last page."""
 
     items: tuple[JobEvent, ...]
     next_after: int | None = None
@@ -218,7 +218,9 @@ class RegisteredNode(View):
 class RegionMetrics(View):
     """The share of one region."""
 
+    total_room_servers: int
     healthy_room_servers: int
+    total_ffmpeg_nodes: int
     healthy_ffmpeg_nodes: int
     active_recordings: int
     total_capacity: int

@@ -1,0 +1,153 @@
+"""What the API is made of and acts through; built in `server/main.py`, handed to every endpoint."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, Protocol
+
+from fastapi import Depends, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.requests import HTTPConnection
+
+from edumeet_recording.api.auth import Authenticator, Principal, Scope
+from edumeet_recording.api.watch_hub import WatchHub
+from edumeet_recording.config import OrchestratorSettings
+from edumeet_recording.control.link_transport import LinkTransport
+from edumeet_recording.domain.request import (
+    FFmpegNodeRegistration,
+    NewJob,
+    Registered,
+    RoomServerRegistration,
+    StartOutcome,
+)
+from edumeet_recording.store.db import Connection, Pool, mapped_errors
+from edumeet_recording.store.nodes import NodeKind
+from edumeet_recording.wire.node_link import HeartbeatAnswer, HeartbeatPost
+from edumeet_recording.wire.room_link import RoomHeartbeat
+
+
+class Commands(Protocol):
+    """Everything the API can change. Each raises `domain.errors`; `tenant` None reaches the jobs of all tenants."""
+
+    async def start(self, new: NewJob) -> StartOutcome:
+        """Accept a recording, or find the one its idempotency key names."""
+        ...
+
+    async def stop(self, job_id: str, tenant: str | None) -> None:
+        """End a recording and keep it; a second stop changes nothing."""
+        ...
+
+    async def cancel(self, job_id: str, tenant: str | None) -> None:
+        """End a recording and throw it away."""
+        ...
+
+    async def delete(self, job_id: str, tenant: str | None) -> None:
+        """Delete an ended recording with its files."""
+        ...
+
+    async def register_room_server(self, new: RoomServerRegistration, token: str | None) -> Registered:
+        """Take up a room server; `token` proves that a living id is its own."""
+        ...
+
+    async def register_ffmpeg_node(self, new: FFmpegNodeRegistration, token: str | None) -> Registered:
+        """Take up an FFmpeg node; `token` proves that a living id is its own."""
+        ...
+
+    async def deregister_node(self, node_id: str) -> None:
+        """Take a room server or FFmpeg node out of service."""
+        ...
+
+    async def set_draining(self, node_id: str, draining: bool) -> None:
+        """Give an FFmpeg node no new captures, or give it captures again."""
+        ...
+
+    async def authenticate_node(self, kind: NodeKind, node_id: str, token: str | None) -> None:
+        """Raises `Unauthenticated` unless `token` is that node's."""
+        ...
+
+    async def node_heartbeat(self, node_id: str, post: HeartbeatPost) -> HeartbeatAnswer:
+        """Take what a node without a link says, and answer what it should do."""
+        ...
+
+    async def room_server_heartbeat(self, beat: RoomHeartbeat) -> None:
+        """Take a room server's sign of life."""
+        ...
+
+
+class Links(Protocol):
+    """Serves the links of one kind of node."""
+
+    async def serve(self, node_id: str, transport: LinkTransport, /) -> None:
+        """Speak with the node until its link ends."""
+        ...
+
+
+class FileStore(Protocol):
+    """Where finished files are. Each raises `domain.errors`."""
+
+    async def stat(self, key: str) -> object | None:
+        """None where there is no such object."""
+        ...
+
+    async def signed_url(self, key: str, expires_s: int, download_name: str) -> str | None:
+        """A URL that anyone may fetch the object by for a while; None where the store knows none."""
+        ...
+
+    def stream(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:
+        """Bytes `start` up to and without `end`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ApiDeps:
+    """`checks`: what readiness depends on, by name; a check raises a domain error that says what is missing."""
+
+    settings: OrchestratorSettings
+    pool: Pool
+    commands: Commands
+    node_links: Links
+    room_links: Links
+    storage: FileStore
+    watch: WatchHub
+    authenticator: Authenticator
+    checks: Mapping[str, Callable[[], Awaitable[None]]]
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncGenerator[Connection]:
+        """A connection to read views with. Raises `Unavailable` where the database is away."""
+        async with mapped_errors(), self.pool.acquire() as conn:
+            yield conn
+
+
+def deps_of(connection: HTTPConnection) -> ApiDeps:
+    """The parts of the app that serves `connection`."""
+    return connection.app.state.deps
+
+
+Deps = Annotated[ApiDeps, Depends(deps_of)]
+
+_bearer = HTTPBearer(auto_error=False, bearerFormat="JWT", scheme_name="token")
+_node_bearer = HTTPBearer(auto_error=False, scheme_name="nodeToken")
+
+_Credentials = HTTPAuthorizationCredentials | None
+
+
+def _needs(scope: Scope) -> Callable[[ApiDeps, _Credentials], Awaitable[Principal]]:
+    async def caller(deps: Deps, credentials: Annotated[_Credentials, Security(_bearer)]) -> Principal:
+        principal = await deps.authenticator.verify(credentials.credentials if credentials else None)
+        principal.require(scope)
+        return principal
+
+    return caller
+
+
+def _node_token(credentials: Annotated[_Credentials, Security(_node_bearer)]) -> str | None:
+    return credentials.credentials if credentials else None
+
+
+RecordingsReader = Annotated[Principal, Depends(_needs(Scope.RECORDINGS_READ))]
+RecordingsWriter = Annotated[Principal, Depends(_needs(Scope.RECORDINGS_WRITE))]
+NodesReader = Annotated[Principal, Depends(_needs(Scope.NODES_READ))]
+NodesAdmin = Annotated[Principal, Depends(_needs(Scope.NODES_ADMIN))]
+MetricsReader = Annotated[Principal, Depends(_needs(Scope.METRICS_READ))]
+NodeToken = Annotated[str | None, Depends(_node_token)]

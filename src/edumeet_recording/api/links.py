@@ -1,0 +1,86 @@
+"""The links of nodes and room servers: a thin shell that admits a WebSocket and hands it to the control plane."""
+
+import re
+
+from fastapi import APIRouter, WebSocket
+from starlette.websockets import WebSocketDisconnect, WebSocketState
+
+from edumeet_recording.api.deps import Links, deps_of
+from edumeet_recording.api.errors import problem_of
+from edumeet_recording.control.link_transport import LinkClosed
+from edumeet_recording.domain.errors import OrchestratorError, Unauthenticated
+from edumeet_recording.store.nodes import NodeKind
+from edumeet_recording.wire.http import IDENTIFIER
+
+GOING_AWAY = 1001
+
+router = APIRouter()
+
+
+class WebSocketTransport:
+    """A `LinkTransport` over a WebSocket that was accepted."""
+
+    def __init__(self, socket: WebSocket) -> None:
+        self._socket = socket
+
+    async def receive(self) -> str:
+        """The next text message; anything else ends the link."""
+        try:
+            return await self._socket.receive_text()
+        except (WebSocketDisconnect, RuntimeError, KeyError) as error:
+            # KeyError: a binary message; RuntimeError: we have closed it ourselves
+            raise LinkClosed(str(error)) from error
+
+    async def send(self, text: str) -> None:
+        """Send a text message."""
+        try:
+            await self._socket.send_text(text)
+        except (WebSocketDisconnect, RuntimeError, OSError) as error:
+            raise LinkClosed(str(error)) from error
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close, unless it is closed."""
+        if self._socket.application_state is WebSocketState.DISCONNECTED:
+            return
+        try:
+            await self._socket.close(code, reason)
+        except (WebSocketDisconnect, RuntimeError, OSError):
+            return
+
+
+def bearer_of(socket: WebSocket) -> str | None:
+    """The token of a WebSocket request: `Authorization: Bearer`, or `?token=` where no header can be set."""
+    scheme, _, token = socket.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token:
+        return token.strip()
+    return socket.query_params.get("token")
+
+
+@router.websocket("/api/nodes/ffmpeg-nodes/{node_id}/link")
+async def ffmpeg_node_link(socket: WebSocket, node_id: str) -> None:
+    """The link of an FFmpeg node (`wire/node_link.py`)."""
+    await _serve(socket, "ffmpeg-node", node_id, deps_of(socket).node_links)
+
+
+@router.websocket("/api/nodes/room-servers/{server_id}/link")
+async def room_server_link(socket: WebSocket, server_id: str) -> None:
+    """The link of a room server (`wire/room_link.py`)."""
+    await _serve(socket, "room-server", server_id, deps_of(socket).room_links)
+
+
+async def _serve(socket: WebSocket, kind: NodeKind, node_id: str, links: Links) -> None:
+    try:
+        if re.fullmatch(IDENTIFIER, node_id) is None:
+            raise Unauthenticated("there is no such node")
+        await deps_of(socket).commands.authenticate_node(kind, node_id, bearer_of(socket))
+    except OrchestratorError as error:
+        await socket.send_denial_response(problem_of(socket.url.path, error))
+        return
+    await socket.accept()
+    transport = WebSocketTransport(socket)
+    try:
+        await links.serve(node_id, transport)
+    except LinkClosed:
+        return
+    finally:
+        await transport.close(GOING_AWAY, "the orchestrator ends the link")

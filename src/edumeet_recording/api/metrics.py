@@ -1,0 +1,81 @@
+"""The fleet's numbers: now, in the past, and for Prometheus."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from starlette.responses import Response
+
+from edumeet_recording.api.deps import Deps, MetricsReader
+from edumeet_recording.domain.errors import InvalidRequest
+from edumeet_recording.store import views
+from edumeet_recording.store.db import db_now
+from edumeet_recording.wire.http import MetricsQuery
+from edumeet_recording.wire.views import Metrics, MetricsHistory
+
+DEFAULT_SPAN = timedelta(hours=1)
+
+_GAUGES = {
+    "room_servers": ("total_room_servers", "Registered room servers."),
+    "room_servers_healthy": ("healthy_room_servers", "Room servers that answer."),
+    "ffmpeg_nodes": ("total_ffmpeg_nodes", "Registered FFmpeg nodes."),
+    "ffmpeg_nodes_healthy": ("healthy_ffmpeg_nodes", "FFmpeg nodes with a fresh heartbeat."),
+    "recordings_active": ("active_recordings", "Recordings between placement and the end of their capture."),
+    "recordings_queued": ("queue_length", "Recordings that wait for a node."),
+    "capacity_millicores": ("total_capacity", "Milli-cores of healthy nodes that recordings may be promised."),
+    "load_millicores": ("current_load", "Milli-cores that are promised to recordings."),
+}
+
+router = APIRouter(tags=["metrics"])
+
+
+@router.get("/api/metrics")
+async def metrics_now(deps: Deps, caller: MetricsReader) -> Metrics:  # noqa: ARG001 - the scope is the check
+    """The present numbers, in all and by region."""
+    async with deps.reading() as conn:
+        return await views.metrics_now(conn)
+
+
+@router.get("/api/metrics/history")
+async def metrics_history(
+    query: Annotated[MetricsQuery, Query()],
+    deps: Deps,
+    caller: MetricsReader,  # noqa: ARG001 - the scope is the check
+) -> MetricsHistory:
+    """Past numbers, oldest first."""
+    async with deps.reading() as conn:
+        until = query.until or await db_now(conn)
+        since = query.since or until - DEFAULT_SPAN
+        if since > until:
+            raise InvalidRequest("is after to", code="validation_error", field="from")
+        rows = await views.metrics_between(conn, since, until, most=query.limit)
+    return MetricsHistory(items=tuple(rows))
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+async def prometheus(deps: Deps, caller: MetricsReader) -> Response:  # noqa: ARG001 - the scope is the check
+    """The present numbers by region and those of this process, in Prometheus' text format."""
+    async with deps.reading() as conn:
+        now = await views.metrics_now(conn)
+    fleet = CollectorRegistry()
+    fleet.register(_Fleet(now))
+    return Response(generate_latest(fleet) + generate_latest(REGISTRY), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
+class _Fleet:
+    """The numbers of one moment: made anew for each scrape, so that a region that is gone leaves no stale line."""
+
+    def __init__(self, now: Metrics) -> None:
+        self._now = now
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """One gauge a number, labelled by region."""
+        for name, (field, explanation) in _GAUGES.items():
+            gauge = GaugeMetricFamily(f"edumeet_recording_{name}", explanation, labels=["region"])
+            for region, numbers in self._now.regional_metrics.items():
+                gauge.add_metric([region], getattr(numbers, field))
+            yield gauge
