@@ -13,6 +13,7 @@ from urllib.parse import quote
 import httpx2
 import structlog
 from pydantic import ValidationError
+from websockets import CloseCode
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
@@ -95,7 +96,10 @@ class RoomLink:
         url = f"{base}/api/nodes/room-servers/{quote(us.server_id, safe='')}/link"
         async with connect(url, additional_headers=self._authorization(), compression=None) as self._connection:
             await self._connection.send(RoomHello(server_id=us.server_id).to_json())
-            await self._answer_requests(self._connection)
+            try:
+                await self._answer_requests(self._connection)
+            finally:
+                await self._connection.close(CloseCode.GOING_AWAY)
 
     async def _answer_requests(self, connection: ClientConnection) -> None:
         """Until the connection ends, which raises."""

@@ -47,6 +47,7 @@ class SimulatedRoomServer:
         self._tasks = asyncio.TaskGroup()
         self._link: RoomLink | None = None
         self._link_task: asyncio.Task[None] | None = None
+        self._http_task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         options = self._options
@@ -54,7 +55,7 @@ class SimulatedRoomServer:
         self.url = f"http://{options.host}:{listening.getsockname()[1]}"
         await self._tasks.__aenter__()
         started = asyncio.Event()
-        self._tasks.create_task(web.serve(room_app(self._rooms), listening, self._stop, started.set))
+        self._http_task = self._tasks.create_task(web.serve(room_app(self._rooms), listening, self._stop, started.set))
         await started.wait()
         for peer_id, media in options.peers.items():
             self.add_peer(options.room_id, peer_id, media)
@@ -111,6 +112,8 @@ class SimulatedRoomServer:
         if self._link_task is not None:
             self._link_task.cancel()
         await self._rooms.close()
+        if self._http_task is not None:
+            await self._http_task
 
 
 def parse_peer(text: str, index: int) -> tuple[str, PeerMedia]:
