@@ -1,6 +1,7 @@
 """AV1 temporal units from RTP payloads (AOM, "RTP Payload Format For AV1", v1.0)."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from edumeet_recording.media.depacketize.assembly import Picture
 from edumeet_recording.media.depacketize.bits import BitReader
@@ -33,6 +34,7 @@ def _obus(unit: bytes) -> Iterator[tuple[int, bytes]]:
         yield header >> 3 & 0x0F, unit[start:at]
 
 
+@lru_cache(maxsize=64)  # the same few come back with every key frame
 def _sequence_size(payload: bytes) -> tuple[int, int]:
     """Of `sequence_header_obu` (AV1 §5.5.1)."""
     bits = BitReader(payload[:1024])

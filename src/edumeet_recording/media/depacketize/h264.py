@@ -1,5 +1,7 @@
 """H.264 access units from RTP payloads (RFC 6184, packetization modes 0 and 1)."""
 
+from functools import lru_cache
+
 from edumeet_recording.media.depacketize.assembly import Picture
 from edumeet_recording.media.depacketize.bits import BitReader
 from edumeet_recording.media.errors import MediaError
@@ -12,12 +14,16 @@ _HIGH_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 
 
 def resolution(key_frame: bytes) -> tuple[int, int]:
     """Width and height in pixels, of the first SPS of an Annex B access unit; `MediaError` where there is none."""
-    for nal in key_frame.split(b"\0\0\1"):
-        if nal and nal[0] & 0x1F == _SPS:
-            return sps_resolution(nal)
+    at = key_frame.find(b"\0\0\1") + 3
+    while 3 <= at < len(key_frame):
+        following = key_frame.find(b"\0\0\1", at)
+        if key_frame[at] & 0x1F == _SPS:
+            return sps_resolution(key_frame[at : following if following > 0 else None])
+        at = following + 3
     raise MediaError("no SPS in the access unit")
 
 
+@lru_cache(maxsize=64)  # the same few come back with every key frame
 def sps_resolution(nal: bytes) -> tuple[int, int]:
     """Width and height in pixels after cropping, of an SPS NAL unit with its header byte (H.264 §7.3.2.1.1)."""
     bits = BitReader(nal[1:].replace(b"\0\0\3", b"\0\0"))
