@@ -10,6 +10,7 @@ from edumeet_recording.media.errors import MediaError
 _SEQUENCE_HEADER, _TEMPORAL_DELIMITER, _FRAME_HEADER, _FRAME, _TILE_LIST, _PADDING = 1, 2, 3, 6, 8, 15
 _NOT_FORWARDED = frozenset({_TEMPORAL_DELIMITER, _TILE_LIST, _PADDING})
 """OBU types that a receiver ignores (§5)."""
+_MAX_HEADER_BYTES = 1024
 _DELIMITER = b"\x12\x00"
 
 
@@ -17,7 +18,7 @@ def resolution(key_frame: bytes) -> tuple[int, int]:
     """Largest frame width and height in pixels, of the temporal unit's sequence header. Raises `MediaError`."""
     for kind, payload in _obus(key_frame):
         if kind == _SEQUENCE_HEADER:
-            return _sequence_size(payload)
+            return _sequence_size(payload[:_MAX_HEADER_BYTES])
     raise MediaError("no sequence header in the temporal unit")
 
 
@@ -37,7 +38,7 @@ def _obus(unit: bytes) -> Iterator[tuple[int, bytes]]:
 @lru_cache(maxsize=64)  # the same few come back with every key frame
 def _sequence_size(payload: bytes) -> tuple[int, int]:
     """Of `sequence_header_obu` (AV1 §5.5.1)."""
-    bits = BitReader(payload[:1024])
+    bits = BitReader(payload)
     bits.read(4)  # profile, still_picture
     if bits.read(1):  # reduced_still_picture_header
         bits.read(5)
@@ -97,8 +98,7 @@ class Av1Builder:
     def __init__(self) -> None:
         self._obus: list[bytes] = [_DELIMITER]
         self._fragment: list[memoryview] = []
-        self._kinds: list[int] = []
-        self._key = False
+        self._key: bool | None = None
 
     def resume(self) -> bool:
         """Never: without the dependency descriptor AV1 packets do not number their frames."""
@@ -130,18 +130,17 @@ class Av1Builder:
             body = obu[begin : begin + size]
         if kind in _NOT_FORWARDED:
             return
-        if kind in (_FRAME, _FRAME_HEADER) and _FRAME not in self._kinds and _FRAME_HEADER not in self._kinds:
-            # show_existing_frame and frame_type are the first three bits, but in still pictures (AV1 §5.9.2).
+        if kind in (_FRAME, _FRAME_HEADER) and self._key is None:
+            # The first three bits are show_existing_frame and frame_type (AV1 §5.9.2); still pictures do not come by RTP.
             self._key = bool(body) and body[0] >> 5 == 0
-        self._kinds.append(kind)
         self._obus.append(bytes([head | 0x02]) + obu[1:start] + write_leb128(len(body)) + body)
 
     def finish(self) -> Picture:
         """The temporal unit. A key frame is one that begins with its sequence header: without it, it may be cut off."""
-        if self._fragment or not self._kinds:
+        if self._fragment or len(self._obus) == 1:
             raise MediaError("the end of a temporal unit is missing")
         data = b"".join(self._obus)
-        key = self._key and self._kinds[0] == _SEQUENCE_HEADER
+        key = self._key and self._obus[1][0] >> 3 & 0x0F == _SEQUENCE_HEADER
         picture = Picture(data, True, *resolution(data)) if key else Picture(data, False)
         self.reset()
         return picture
@@ -150,8 +149,7 @@ class Av1Builder:
         """Forget the temporal unit begun."""
         self._obus = [_DELIMITER]
         self._fragment.clear()
-        self._kinds.clear()
-        self._key = False
+        self._key = None
 
 
 def _elements(payload: memoryview, count: int) -> Iterator[memoryview]:

@@ -8,6 +8,7 @@ from edumeet_recording.media.errors import MediaError
 
 _START_CODE = b"\0\0\0\1"
 _SLICE, _PARTITION_A, _IDR, _SPS, _STAP_A, _FU_A = 1, 2, 5, 7, 24, 28
+_MAX_SPS_BYTES = 1024
 _HIGH_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
 """profile_idc with chroma format and scaling lists in the SPS (H.264 §7.3.2.1.1)."""
 
@@ -18,7 +19,7 @@ def resolution(key_frame: bytes) -> tuple[int, int]:
     while 3 <= at < len(key_frame):
         following = key_frame.find(b"\0\0\1", at)
         if key_frame[at] & 0x1F == _SPS:
-            return sps_resolution(key_frame[at : following if following > 0 else None])
+            return sps_resolution(key_frame[at : following if following > 0 else None][:_MAX_SPS_BYTES])
         at = following + 3
     raise MediaError("no SPS in the access unit")
 

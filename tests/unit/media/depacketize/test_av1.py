@@ -19,7 +19,6 @@ def sequence_header(middle: str, width: int = 1280, height: int = 720) -> bytes:
 
 
 PLAIN = sequence_header("0" + "0" + "0" + "00000" + "0" * 12 + "00101")
-REDUCED = sequence_header("1" + "00101")
 
 
 def obu(kind: int, payload: bytes) -> bytes:
@@ -135,11 +134,6 @@ def test_other_frames_are_no_key_frames() -> None:
         [sequence],
     ):
         assert not build(*payloads).finish().key
-
-
-def test_still_pictures_are_key_frames_by_their_first_bits_too() -> None:
-    picture = build(b"\x28" + element(obu(SEQUENCE, REDUCED)) + obu(FRAME, KEY_FRAME)).finish()
-    assert picture[1:] == (True, 1280, 720)
 
 
 def test_extension_bytes_are_kept() -> None:
