@@ -31,8 +31,10 @@ bench: $(BENCHES) ## Run all benchmarks; figures also go to build/bench/
 $(BENCHES): bench-%: $(READY) ## Run one benchmark
 	@$(BIN)/python -m edumeet_recording.bench.$*
 
-generated: $(READY) ## Write the checked-in files that are made from code: .env.example
+generated: $(READY) ## Write the checked-in files that are made from code
 	@$(BIN)/python tools/env_example.py > .env.example
+	@$(BIN)/python -m edumeet_recording.api.openapi openapi.json
+	@$(BIN)/python -m edumeet_recording.store.migrate
 
 # Up to date as long as neither the project nor its lock has changed: warm runs install nothing.
 $(READY): pyproject.toml uv.lock tools/bootstrap

@@ -1,6 +1,7 @@
 """Rules of the sources that no linter knows."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,9 @@ TEXT = {".py", ".sql", ".md", ".toml", ".yml", ".service", ".sh", ".c", ".exampl
 
 
 def _tracked(root: Path) -> list[Path]:
-    places = ("src", "tests", "docs", "docker", "deploy", "tools", ".ci")
-    nested = [path for place in places for path in (root / place).rglob("*")]
-    kept = [path for path in [*root.iterdir(), *nested] if path.is_file() and path.suffix in TEXT]
-    return [path for path in kept if "__pycache__" not in path.parts and path.name != ".env"]
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True, check=True).stdout
+    paths = [root / name for name in listed.split("\0") if name]
+    return [path for path in paths if path.suffix in TEXT and path.is_file()]
 
 
 def test_no_module_is_a_list_of_things_without_a_home(package: Path) -> None:
