@@ -58,8 +58,7 @@ def probe(path: Path) -> Probe:
         counts = {stream.index: _Count() for stream in streams}
         for packet in container.demux(streams):
             if packet.size and packet.pts is not None:
-                base = packet.time_base
-                counts[packet.stream.index].add(packet.pts * base, (packet.duration or 0) * base, packet.dts)
+                counts[packet.stream_index].add(packet.pts, packet.duration or 0, packet.dts)
         probed = tuple(_probed(stream, counts[stream.index]) for stream in streams)
     return Probe(max((stream.end_s for stream in probed), default=0.0), probed)
 
@@ -67,12 +66,12 @@ def probe(path: Path) -> Probe:
 class _Count:
     def __init__(self) -> None:
         self.frames = 0
-        self.start = Fraction(0)
-        self.end = Fraction(0)
+        self.start = 0
+        self.end = 0
         self.monotonic = True
         self._dts: int | None = None
 
-    def add(self, at: Fraction, duration: Fraction, dts: int | None) -> None:
+    def add(self, at: int, duration: int, dts: int | None) -> None:
         self.start = min(self.start, at) if self.frames else at
         self.end = max(self.end, at + duration)
         self.frames += 1
@@ -82,6 +81,7 @@ class _Count:
 
 
 def _probed(stream: VideoStream | AudioStream, count: _Count) -> ProbedStream:
+    base = stream.time_base or Fraction(0)
     video = stream.codec_context if isinstance(stream, VideoStream) else None
     audio = stream.codec_context if isinstance(stream, AudioStream) else None
     return ProbedStream(
@@ -91,8 +91,8 @@ def _probed(stream: VideoStream | AudioStream, count: _Count) -> ProbedStream:
         height=video and video.height,
         channels=audio and audio.channels,
         frames=count.frames,
-        start_s=float(count.start),
-        end_s=float(count.end),
+        start_s=float(count.start * base),
+        end_s=float(count.end * base),
         monotonic=count.monotonic,
     )
 

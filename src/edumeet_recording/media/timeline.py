@@ -8,6 +8,7 @@ import heapq
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum, unique
+from typing import NamedTuple
 
 from edumeet_recording.domain.codecs import Kind
 from edumeet_recording.media.clock import TrackClock
@@ -59,8 +60,7 @@ class Resolution:
     height: int
 
 
-@dataclass(frozen=True, slots=True)
-class TimedFrame:
+class TimedFrame(NamedTuple):
     """A frame on the wall clock; `pts_ns` and `dts_ns` are epoch nanoseconds.
 
     `rank` orders sources: the newer and the primary are higher. `lost` is what its source had lost so far.
@@ -78,8 +78,7 @@ class TimedFrame:
     frame: Frame
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """A frame as it is written; times in microseconds from the start of the file."""
 
     track: int

@@ -1,14 +1,18 @@
 """Sorts a capture's records into sources; retransmissions go back into the stream they belong to (RFC 4588 §4)."""
 
+import struct
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from edumeet_recording.media.errors import MediaError
-from edumeet_recording.media.reorder import Extender
+from edumeet_recording.media.reorder import Extender, Ordered
 from edumeet_recording.media.rtcp import SenderReport, parse_rtcp
-from edumeet_recording.media.rtp import RtpPacket, is_rtcp, parse_rtp
+from edumeet_recording.media.rtp import RtpPacket, parse_rtp
 from edumeet_recording.media.tape import Record, RecordKind
 from edumeet_recording.wire.node_link import Stream
+
+_FIXED_HEADER = struct.Struct("!xBHII")
+_ORIGINAL_SEQUENCE = struct.Struct("!H")
 
 
 class Source(NamedTuple):
@@ -19,14 +23,12 @@ class Source(NamedTuple):
     ssrc: int
 
 
-class Arrived(NamedTuple):
-    """A media packet, its numbers extended; `again` where it came as a retransmission."""
+class Glimpse(NamedTuple):
+    """A media packet by its header alone, its numbers extended; `again` where it came as a retransmission."""
 
     source: Source
     sequence: int
     timestamp: int
-    arrival_ns: int
-    packet: RtpPacket
     again: bool
 
 
@@ -36,32 +38,40 @@ class CaptureDemux:
     def __init__(self, capture: int, streams: Sequence[Stream]) -> None:
         self._capture = capture
         self._streams = {stream.index: stream for stream in streams}
-        self._sources: dict[tuple[int, int], tuple[Source, Extender]] = {}
-        self._newest: dict[int, int] = {}
+        self._extenders: dict[Source, Extender] = {}
+        self._known: dict[tuple[int, int, int], Source] = {}
+        """By stream index, payload type and SSRC."""
+        self._newest: dict[int, Source] = {}
         self.foreign = 0
         """Datagrams that do not parse, or are none of their stream's."""
 
-    def media(self, record: Record) -> Arrived | None:
+    def glance(self, record: Record) -> Glimpse | None:
         """The media packet of a record; None where it is RTCP, none of ours, or of a stream that is not wanted."""
-        stream = self._streams.get(record.stream)
-        if stream is None or record.kind != RecordKind.RTP or is_rtcp(record.payload):
+        if record.kind != RecordKind.RTP or record.stream not in self._streams:
             return None
-        try:
-            packet = parse_rtp(record.payload)
-        except MediaError:
+        if len(record.payload) < 12:
             self.foreign += 1
             return None
-        if packet.payload_type == stream.payload_type and stream.ssrc in (None, packet.ssrc):
-            return self._arrived(stream, packet, record.arrival_ns, again=False)
-        original = self._original(stream, packet)
-        if original is None:
-            self.foreign += 1
+        marked_type, sequence, timestamp, ssrc = _FIXED_HEADER.unpack_from(record.payload)
+        source = self._known.get((record.stream, marked_type & 0x7F, ssrc))
+        if source is None:
+            source = self._new_source(self._streams[record.stream], marked_type & 0x7F, ssrc)
+        if source is None:
+            return self._retransmitted(record)
+        return Glimpse(source, *self._extenders[source].extend(sequence, timestamp), again=False)
+
+    def ordered(self, glimpse: Glimpse, record: Record) -> Ordered | None:
+        """The whole packet that a glance at `record` gave; None where it does not parse."""
+        packet = self._parsed(record)
+        if packet is None:
             return None
-        return self._arrived(stream, original, record.arrival_ns, again=True)
+        if glimpse.again:
+            packet = packet._replace(payload=packet.payload[2:])
+        return Ordered(glimpse.sequence, glimpse.timestamp, record.arrival_ns, packet)
 
     def reports(self, record: Record) -> Iterator[tuple[Source, int, int]]:
         """The sender reports of a record: source, NTP time in nanoseconds, RTP timestamp extended."""
-        if record.kind != RecordKind.RTCP and not is_rtcp(record.payload):
+        if record.kind != RecordKind.RTCP:
             return
         try:
             packets = parse_rtcp(record.payload)
@@ -71,29 +81,37 @@ class CaptureDemux:
         for packet in packets:
             if not isinstance(packet, SenderReport):
                 continue
-            for (_, ssrc), (source, extender) in self._sources.items():
-                if ssrc == packet.ssrc:
+            for source, extender in self._extenders.items():
+                if source.ssrc == packet.ssrc:
                     yield source, packet.ntp * 1_000_000_000 >> 32, extender.timestamp(packet.rtp_timestamp)
 
-    def _original(self, stream: Stream, packet: RtpPacket) -> RtpPacket | None:
-        """The packet that a retransmission carries: its payload begins with the original sequence number."""
-        ssrc = stream.ssrc if stream.ssrc is not None else self._newest.get(stream.index)
-        is_rtx = packet.payload_type == stream.rtx_payload_type and stream.rtx_ssrc in (None, packet.ssrc)
-        if not is_rtx or ssrc is None or len(packet.payload) < 2:
+    def _new_source(self, stream: Stream, payload_type: int, ssrc: int) -> Source | None:
+        if payload_type != stream.payload_type or stream.ssrc not in (None, ssrc):
             return None
-        return packet._replace(
-            payload_type=stream.payload_type,
-            sequence=int.from_bytes(packet.payload[:2]),
-            ssrc=ssrc,
-            payload=packet.payload[2:],
-        )
+        source = Source(self._capture, stream.index, ssrc)
+        self._known[stream.index, payload_type, ssrc] = source
+        self._newest[stream.index] = source
+        self._extenders[source] = Extender(stream.clock_rate)
+        return source
 
-    def _arrived(self, stream: Stream, packet: RtpPacket, arrival_ns: int, *, again: bool) -> Arrived:
-        known = self._sources.get((stream.index, packet.ssrc))
-        if known is None:
-            known = Source(self._capture, stream.index, packet.ssrc), Extender(stream.clock_rate)
-            self._sources[stream.index, packet.ssrc] = known
-        self._newest[stream.index] = packet.ssrc
-        source, extender = known
-        sequence, timestamp = extender.extend(packet.sequence, packet.timestamp)
-        return Arrived(source, sequence, timestamp, arrival_ns, packet, again)
+    def _retransmitted(self, record: Record) -> Glimpse | None:
+        """The packet that a retransmission carries: its payload begins with the original sequence number."""
+        stream = self._streams[record.stream]
+        source = self._newest.get(stream.index)
+        packet = self._parsed(record)
+        is_rtx = (
+            packet is not None
+            and packet.payload_type == stream.rtx_payload_type
+            and stream.rtx_ssrc in (None, packet.ssrc)
+        )
+        if packet is None or not is_rtx or source is None or len(packet.payload) < _ORIGINAL_SEQUENCE.size:
+            self.foreign += 1
+            return None
+        (sequence,) = _ORIGINAL_SEQUENCE.unpack_from(packet.payload)
+        return Glimpse(source, *self._extenders[source].extend(sequence, packet.timestamp), again=True)
+
+    def _parsed(self, record: Record) -> RtpPacket | None:
+        try:
+            return parse_rtp(record.payload)
+        except MediaError:
+            return None

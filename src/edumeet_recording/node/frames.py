@@ -76,7 +76,7 @@ def frames(
 ) -> Iterator[TimedFrame]:
     """All frames of all captures by decoding time; `on_chunk` hears of each chunk that is read."""
     streams = [_capture_frames(capture, by_source, on_chunk) for capture in captures]
-    return heapq.merge(*streams, key=lambda frame: frame.dts_ns)
+    return streams[0] if len(streams) == 1 else heapq.merge(*streams, key=lambda frame: frame.dts_ns)
 
 
 def _capture_frames(
@@ -90,10 +90,11 @@ def _capture_frames(
         arrival_ns = 0
         for record in records:
             arrival_ns = record.arrival_ns
-            arrived = demux.media(record)
-            if arrived is None or (reader := mine.get(arrived.source)) is None:
+            glimpse = demux.glance(record)
+            if glimpse is None or (reader := mine.get(glimpse.source)) is None:
                 continue
-            for frame in reader.push(Ordered(arrived.sequence, arrived.timestamp, arrival_ns, arrived.packet)):
+            item = demux.ordered(glimpse, record)
+            for frame in reader.push(item) if item is not None else ():
                 held.push(frame)
         on_chunk()
         yield from held.ready(arrival_ns)

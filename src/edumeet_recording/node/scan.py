@@ -8,7 +8,8 @@ from edumeet_recording.domain.codecs import Codec, Kind
 from edumeet_recording.media.clock import Observer, TrackClock, align, nudge, sender_offsets
 from edumeet_recording.media.depacketize import Depacketizer, Frame, depacketizer_for
 from edumeet_recording.media.reorder import Ordered, Reorderer
-from edumeet_recording.node.demux import Arrived, CaptureDemux, Source
+from edumeet_recording.media.tape import Record
+from edumeet_recording.node.demux import CaptureDemux, Glimpse, Source
 from edumeet_recording.node.fetch import FetchedCapture
 from edumeet_recording.wire.node_link import OutputOptions, Stream
 
@@ -65,8 +66,7 @@ class _FirstFrame:
         self._reorderer = Reorderer()
         self._depacketizer: Depacketizer = depacketizer_for(codec)
 
-    def push(self, arrived: Arrived) -> Frame | None:
-        item = Ordered(arrived.sequence, arrived.timestamp, arrived.arrival_ns, arrived.packet)
+    def push(self, item: Ordered) -> Frame | None:
         return self._first(self._reorderer.push(item))
 
     def flush(self) -> Frame | None:
@@ -93,9 +93,9 @@ class _CaptureScan:
     def run(self, on_chunk: Callable[[], None]) -> None:
         for records in self._fetched.chunks():
             for record in records:
-                arrived = self.demux.media(record)
-                if arrived is not None:
-                    self._see(arrived)
+                glimpse = self.demux.glance(record)
+                if glimpse is not None:
+                    self._see(glimpse, record)
                     continue
                 for source, ntp_ns, timestamp in self.demux.reports(record):
                     self.sources[source].observer.report(ntp_ns, timestamp, record.arrival_ns)
@@ -103,24 +103,28 @@ class _CaptureScan:
         for source, looking in self._looking.items():
             self.sources[source].first_frame = looking.flush()
 
-    def _see(self, arrived: Arrived) -> None:
-        source = arrived.source
+    def _see(self, glimpse: Glimpse, record: Record) -> None:
+        source, sequence, timestamp, again = glimpse
         seen = self.sources.get(source)
         if seen is None:
             stream = self._streams[source.stream]
-            seen = ScannedSource(stream, Observer(stream.clock_rate), arrived.arrival_ns)
+            seen = ScannedSource(stream, Observer(stream.clock_rate), record.arrival_ns)
             self.sources[source] = seen
             self._looking[source] = _FirstFrame(stream.codec)
         seen.packets += 1
-        seen.bytes += len(arrived.packet.payload)
-        if arrived.again:
+        seen.bytes += len(record.payload)
+        if again:
             seen.retransmitted += 1
         else:
-            seen.observer.observe(arrived.sequence, arrived.timestamp, arrived.arrival_ns)
-        looking = self._looking.get(source)
-        if looking is not None and (frame := looking.push(arrived)) is not None:
+            seen.observer.observe(sequence, timestamp, record.arrival_ns)
+        if source in self._looking:
+            self._look(seen, glimpse, record)
+
+    def _look(self, seen: ScannedSource, glimpse: Glimpse, record: Record) -> None:
+        item = self.demux.ordered(glimpse, record)
+        if item is not None and (frame := self._looking[glimpse.source].push(item)) is not None:
             seen.first_frame = frame
-            del self._looking[source]
+            del self._looking[glimpse.source]
 
 
 def scan(captures: Sequence[FetchedCapture], output: OutputOptions, on_chunk: Callable[[], None]) -> Scan:
