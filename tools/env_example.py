@@ -6,6 +6,7 @@ from textwrap import wrap
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings
 
 from edumeet_recording.config import ClientSettings, CommonSettings, NodeSettings, OrchestratorSettings
 
@@ -17,17 +18,23 @@ HEADER = """\
 
 def render() -> str:
     """The whole text of .env.example."""
-    common, orchestrator, node = (kind.model_fields for kind in (CommonSettings, OrchestratorSettings, NodeSettings))
-    prefix = ClientSettings.model_config.get("env_prefix", "")
+    common, orchestrator, node = (_settings(kind) for kind in (CommonSettings, OrchestratorSettings, NodeSettings))
     both = orchestrator.keys() & node.keys() - common.keys()
     sections = {
         "Every process": {name: [field] for name, field in common.items()},
         "Orchestrator and FFmpeg node": {name: [orchestrator[name], node[name]] for name in sorted(both)},
         "Orchestrator": {name: [field] for name, field in orchestrator.items() if name not in common.keys() | both},
         "FFmpeg node": {name: [field] for name, field in node.items() if name not in common.keys() | both},
-        "Commands": {f"{prefix}{name}": [field] for name, field in ClientSettings.model_fields.items()},
+        "Commands that speak to a running service": {
+            name: [field] for name, field in _settings(ClientSettings).items() if name not in common
+        },
     }
     return HEADER + "".join(_section(title, settings) for title, settings in sections.items())
+
+
+def _settings(kind: type[BaseSettings]) -> dict[str, FieldInfo]:
+    prefix = kind.model_config.get("env_prefix", "")
+    return {f"{prefix}{name}".upper(): field for name, field in kind.model_fields.items()}
 
 
 def _section(title: str, settings: dict[str, list[FieldInfo]]) -> str:
@@ -36,7 +43,7 @@ def _section(title: str, settings: dict[str, list[FieldInfo]]) -> str:
 
 def _setting(name: str, fields: Iterable[FieldInfo]) -> str:
     lines = [f"# {line}" for field in fields for line in wrap(field.description or "", 116)]
-    return "\n".join(["", *lines, f"{name.upper()}={_default(next(iter(fields)))}", ""])
+    return "\n".join(["", *lines, f"{name}={_default(next(iter(fields)))}", ""])
 
 
 def _default(field: FieldInfo) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edumeet_recording.config import NodeSettings, OrchestratorSettings
+from edumeet_recording.config import ClientSettings, NodeSettings, OrchestratorSettings
 
 
 def test_it_is_what_the_tool_makes(root: Path) -> None:
@@ -14,15 +14,15 @@ def test_it_is_what_the_tool_makes(root: Path) -> None:
     assert (root / ".env.example").read_text() == made.stdout, "run: make generated"
 
 
-@pytest.mark.parametrize("settings", [OrchestratorSettings, NodeSettings])
+@pytest.mark.parametrize("settings", [OrchestratorSettings, NodeSettings, ClientSettings])
 def test_a_copy_changes_no_default(
-    root: Path, settings: type[OrchestratorSettings | NodeSettings], monkeypatch: pytest.MonkeyPatch
+    root: Path, settings: type[OrchestratorSettings | NodeSettings | ClientSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
+        monkeypatch.delenv(f"{settings.model_config.get('env_prefix', '')}{name}".upper(), raising=False)
     assert settings(_env_file=root / ".env.example") == settings(_env_file=None)
 
 
 def test_every_setting_is_described() -> None:
-    fields = OrchestratorSettings.model_fields | NodeSettings.model_fields
+    fields = OrchestratorSettings.model_fields | NodeSettings.model_fields | ClientSettings.model_fields
     assert [name for name, field in fields.items() if not field.description] == []
