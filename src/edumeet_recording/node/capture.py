@@ -1,4 +1,4 @@
-"""The capture process: reads the sockets it is handed and writes tape; one epoll loop, at most 50 wake-ups a second.
+"""The capture process: reads the sockets it is handed and writes tape; one epoll loop, woken at most 33 times a second.
 
 It ends when its agent's end of the control socket closes, and only then: SIGINT and SIGTERM are the agent's to obey.
 The kernel notes when a datagram came, so waiting a little for more to come at once costs no accuracy.
@@ -37,9 +37,9 @@ from edumeet_recording.node.worker_link import (
     encode,
 )
 
-TICK_NS = 20_000_000
-"""Time between two wake-ups. Short against a NACK's 40 ms, long enough for several datagrams a socket."""
-READING_NS = 10_000_000
+TICK_NS = 30_000_000
+"""Time between two wake-ups: shorter than a NACK may take (40 ms), long enough for several datagrams a socket."""
+READING_NS = 15_000_000
 """Share of a tick for reading: a flooded socket gets what the others leave of it."""
 SERVICE_NS = 100_000_000
 NUMBERS_NS = 1_000_000_000
@@ -89,8 +89,8 @@ class _Capture:
                 header = ChunkHeader(assign.job_id, self.id, assign.epoch, self._seq, assign.tape_prefix)
                 self._chunk = ChunkFile(self._spool, header)
                 self._seq += 1
-            count, first_ns, last_ns = reception.count, reception.first_ns, reception.last_ns
-            self._chunk.append(reception.take_records(), count, first_ns, last_ns)
+            count = reception.count
+            self._chunk.append(reception.take_records(), count, reception.last_ns)
         if self._chunk is None or not self._chunk.pending:
             return False
         self._chunk.flush()
@@ -204,13 +204,11 @@ class Worker:
             count = datagrams.receive(each.udp.fileno())
         except OSError:
             return 0  # an error some datagram of ours provoked, reported once; the socket goes on
-        take, port = each.capture.reception.take, each.port
-        for i in range(count):
-            take(datagrams.arrival_ns(i), datagrams.source(i), port, datagrams.payload(i))
+        if count:
+            each.capture.reception.take(datagrams.arrived(count), each.port)
         return count
 
     def _write(self, capture: _Capture) -> None:
-        first_ns = capture.reception.first_ns
         try:
             written = capture.write()
         except OSError as error:
@@ -218,9 +216,9 @@ class Worker:
             return
         if written:
             self._tell_unwritable("")
-            if not capture.first_packet_told and first_ns:
+            if not capture.first_packet_told:
                 capture.first_packet_told = True
-                self._tell(FirstPacket(capture.id, first_ns / 1e9))
+                self._tell(FirstPacket(capture.id, capture.reception.last_ns / 1e9))
 
     def _service(self, now_ns: int) -> None:
         for capture in list(self._captures.values()):

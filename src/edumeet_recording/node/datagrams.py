@@ -8,6 +8,7 @@ import errno
 import os
 import socket
 import struct
+from collections.abc import Iterator
 
 SLOTS = 64
 PAYLOAD_BYTES = 2048
@@ -45,6 +46,9 @@ class _Message(ctypes.Structure):
 
 _LENGTH_AT = _Message.received.offset // 4
 _LENGTH_STEP = ctypes.sizeof(_Message) // 4
+_TIME_AT = 2
+"""In words of 8 bytes: a control message is a header of 16 bytes, here before a struct timespec (cmsg(3))."""
+_TIME_STEP = _CONTROL_BYTES // 8
 
 
 class Datagrams:
@@ -96,20 +100,20 @@ class Datagrams:
             raise OSError(code, os.strerror(code))
         return count
 
-    def payload(self, i: int) -> memoryview:
-        """Datagram i, until the next `receive`; `PAYLOAD_BYTES` of it mean that it was cut off."""
-        start = i * PAYLOAD_BYTES
-        return self._buffer[start : start + self._lengths[i * _LENGTH_STEP + _LENGTH_AT]]
+    def arrived(self, count: int) -> Iterator[tuple[int, bytes, memoryview]]:
+        """The first `count` datagrams: arrival by the kernel's clock (epoch nanoseconds), sender's address, payload.
 
-    def arrival_ns(self, i: int) -> int:
-        """When the kernel got datagram i: epoch nanoseconds."""
-        # cmsg(3): a header of 16 bytes, then a struct timespec
-        at = i * _CONTROL_BYTES // 8 + 2
-        return self._times[at] * 1_000_000_000 + self._times[at + 1]
-
-    def source(self, i: int) -> bytes:
-        """The sender's socket address as the kernel has it; `parse_source` reads it."""
-        return bytes(self._sources[i * NAME_BYTES : (i + 1) * NAME_BYTES])
+        The address is as the kernel has it (`parse_source` reads it); the payload is a view, until the next `receive`,
+        and one of `PAYLOAD_BYTES` was cut off.
+        """
+        times, lengths, sources, buffer = self._times, self._lengths, self._sources, self._buffer
+        for i in range(count):
+            time, start, name = i * _TIME_STEP + _TIME_AT, i * PAYLOAD_BYTES, i * NAME_BYTES
+            yield (
+                times[time] * 1_000_000_000 + times[time + 1],
+                bytes(sources[name : name + NAME_BYTES]),
+                buffer[start : start + lengths[i * _LENGTH_STEP + _LENGTH_AT]],
+            )
 
 
 def parse_source(raw: bytes) -> tuple[str, int]:

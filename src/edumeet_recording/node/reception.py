@@ -5,6 +5,7 @@ No I/O: datagrams come in with their arrival time and source, tape records go ou
 
 import struct
 from collections import Counter, deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from edumeet_recording.domain.codecs import Codec
@@ -22,6 +23,8 @@ HOLD_BYTES = 4_000_000
 RELATCH_NS = 5_000_000_000
 """A stream announced without SSRC takes another once the first was silent for this long: the sender began anew."""
 
+_SHORTEST = 12
+"""An RTP header. RTCP that is shorter, such as an empty receiver report, tells nothing."""
 _RTP_HEADER = struct.Struct("!BBHII")
 _SSRC = struct.Struct("!I")
 _WORDS = struct.Struct("!H")
@@ -33,6 +36,8 @@ class Track:
     """One stream of the capture and what has come of it. `source`: raw address of the last datagram that was let in."""
 
     spec: StreamSpec
+    index: int
+    payload_type: int
     stats: ReceptionStats
     ssrc: int | None
     port: int
@@ -74,6 +79,10 @@ class _Held:
     data: bytes
 
 
+Arrived = tuple[int, bytes, memoryview]
+"""Arrival time (epoch nanoseconds), the sender's raw socket address, and the datagram."""
+
+
 class Reception:
     """The filter of one capture."""
 
@@ -86,19 +95,44 @@ class Reception:
         self._by_ssrc: dict[int, Track] = {}
         self._confirmed = confirmed
         self.tracks: tuple[Track, ...] = ()
-        self.first_ns = 0
-        """Arrival of the first record not yet taken."""
         self.last_ns = 0
+        """Arrival of the last record."""
         self.count = 0
         """How many records there are to take."""
         self._set_streams(streams)
 
-    def take(self, arrival_ns: int, source: bytes, port: int, data: memoryview) -> None:
-        """One datagram that came on port pair `port`, from `source` (a raw socket address)."""
-        if self._confirmed:
-            self._sort(arrival_ns, source, port, data)
-        else:
-            self._hold(arrival_ns, source, port, data)
+    def take(self, datagrams: Iterable[Arrived], port: int) -> None:
+        """Datagrams that came on port pair `port`.
+
+        The hot loop of the whole service: the next packet of a known stream is dealt with right here, for a call more
+        would cost as much as the work itself. Everything else goes to `_sort`.
+        """
+        take_other = self._sort if self._confirmed else self._hold
+        by_ssrc = self._by_ssrc if self._confirmed else {}
+        records = self._records
+        for arrival_ns, source, data in datagrams:
+            size = len(data)
+            if size < _SHORTEST:
+                self._foreign["garbage"] += 1
+                continue
+            first, second, sequence, timestamp, ssrc = _RTP_HEADER.unpack_from(data)
+            track = by_ssrc.get(ssrc)
+            if (
+                track is None
+                or track.source != source
+                or track.payload_type != second & 0x7F
+                or first & 0xC0 != 0x80
+                or size == PAYLOAD_BYTES
+            ):
+                take_other(arrival_ns, source, port, data)
+                continue
+            track.stats.update(sequence, timestamp, arrival_ns, size)
+            track.last_ns = self.last_ns = arrival_ns
+            if track.look is not None and timestamp != track.looked_at:
+                _look_for_key_frame(track, track.look, first, timestamp, data)
+            records += RECORD.pack(arrival_ns, size, track.index, _RTP)
+            records += data
+            self.count += 1
 
     def update(self, streams: tuple[StreamSpec, ...], *, confirmed: bool) -> None:
         """The streams are now known to be these; `confirmed` once they are what is really sent."""
@@ -122,7 +156,7 @@ class Reception:
         """The tape records since the last call, which go to the caller."""
         records = self._records
         self._records = bytearray()
-        self.count = self.first_ns = self.last_ns = 0
+        self.count = 0
         return records
 
     def numbers(self) -> CaptureNumbers:
@@ -137,8 +171,10 @@ class Reception:
             track = former.get(spec.index)
             if track is None or (spec.ssrc is not None and track.ssrc not in (None, spec.ssrc)):
                 known = spec.ssrc if spec.ssrc is not None else spec.latched_ssrc
-                track = Track(spec, ReceptionStats(spec.clock_rate), known, port, LOOKS.get(Codec(spec.codec)))
-            track.spec, track.source = spec, b""
+                stats = ReceptionStats(spec.clock_rate)
+                look = LOOKS.get(Codec(spec.codec))
+                track = Track(spec, spec.index, spec.payload_type, stats, known, port, look)
+            track.spec, track.payload_type, track.source = spec, spec.payload_type, b""
             track.ssrc = spec.ssrc if spec.ssrc is not None else track.ssrc
             tracks.append(track)
         self.tracks = tuple(tracks)
@@ -146,42 +182,35 @@ class Reception:
         self._rtx = {track.spec.rtx_ssrc: track for track in tracks if track.spec.rtx_ssrc is not None}
 
     def _sort(self, arrival_ns: int, source: bytes, port: int, data: memoryview) -> None:
-        size = len(data)
-        if size < 12 or size == PAYLOAD_BYTES or data[0] >> 6 != 2:
-            # The shortest RTCP that matters, a receiver report without blocks, tells nothing and is 8 bytes long.
+        first, second, sequence, timestamp, ssrc = _RTP_HEADER.unpack_from(data)
+        if first >> 6 != 2 or len(data) == PAYLOAD_BYTES:
             self._foreign["garbage"] += 1
             return
-        first, second, sequence, timestamp, ssrc = _RTP_HEADER.unpack_from(data)
         if 192 <= second <= 223:  # RFC 5761 §4
             self._take_rtcp(arrival_ns, source, data)
             return
-        track = self._by_ssrc.get(ssrc)
-        payload_type = second & 0x7F
-        if track is None or track.source != source or track.spec.payload_type != payload_type:
-            track = self._admit(arrival_ns, source, port, ssrc, payload_type)
-            if track is None:
-                return
+        track = self._admit(arrival_ns, source, port, ssrc, second & 0x7F)
+        if track is None:
+            return
         if track.ssrc == ssrc:
-            track.stats.update(sequence, timestamp, arrival_ns, size)
+            track.stats.update(sequence, timestamp, arrival_ns, len(data))
             track.last_ns = arrival_ns
-            if track.look is not None and timestamp != track.looked_at:
+            if track.look is not None:
                 _look_for_key_frame(track, track.look, first, timestamp, data)
-        self._record(arrival_ns, track.spec.index, _RTP, data)
+        self._record(arrival_ns, track.index, _RTP, data)
 
     def _record(self, arrival_ns: int, index: int, kind: int, data: memoryview) -> None:
         self._records += RECORD.pack(arrival_ns, len(data), index, kind)
         self._records += data
         self.count += 1
         self.last_ns = arrival_ns
-        if not self.first_ns:
-            self.first_ns = arrival_ns
 
     def _admit(self, arrival_ns: int, source: bytes, port: int, ssrc: int, payload_type: int) -> Track | None:
-        """The track of a packet that is not plainly the next of its stream, or None and a count."""
+        """The track of an RTP packet, or None and a count."""
         if (repair := self._rtx.get(ssrc)) is not None:
             track = repair if repair.spec.rtx_payload_type == payload_type else None
         elif (known := self._by_ssrc.get(ssrc)) is not None:
-            track = known if known.spec.payload_type == payload_type else None
+            track = known if known.payload_type == payload_type else None
         else:
             return self._latch(arrival_ns, source, port, ssrc, payload_type)
         if track is None:
@@ -201,7 +230,7 @@ class Reception:
             for track in self.tracks
             if track.spec.ssrc is None and (track.ssrc is None or arrival_ns - track.last_ns > RELATCH_NS)
         ]
-        fitting = [track for track in open_tracks if track.spec.payload_type == payload_type]
+        fitting = [track for track in open_tracks if track.payload_type == payload_type]
         if not fitting:
             self._foreign["payload_type" if open_tracks else "ssrc"] += 1
             return None
@@ -233,7 +262,7 @@ class Reception:
                 track.last_sr, track.last_sr_ns = middle_of_ntp(packet.ntp), arrival_ns
         if source != track.source:
             track.rtcp_source = source
-        self._record(arrival_ns, track.spec.index, _RTCP, data)
+        self._record(arrival_ns, track.index, _RTCP, data)
 
     def _hold(self, arrival_ns: int, source: bytes, port: int, data: memoryview) -> None:
         self._held.append(_Held(arrival_ns, source, port, bytes(data)))
@@ -255,6 +284,8 @@ def _comes_from(source: bytes, spec: StreamSpec, *, any_port: bool = False) -> b
 
 
 def _look_for_key_frame(track: Track, look: Look, first: int, timestamp: int, data: memoryview) -> None:
+    if timestamp == track.looked_at:
+        return
     start = 12 + 4 * (first & 0x0F)
     if first & 0x10 and len(data) >= start + 4:
         start += 4 + 4 * _WORDS.unpack_from(data, start + 2)[0]

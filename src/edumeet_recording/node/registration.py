@@ -100,7 +100,7 @@ async def register(client: httpx2.AsyncClient, settings: NodeSettings, identity:
 
 
 def own_ip(bind_ip: str, orchestrator_url: str) -> str:
-    """Where others reach a socket bound to `bind_ip`: for the wildcard, the address of the route to the orchestrator."""
+    """Where others reach a socket bound to `bind_ip`: for the wildcard, our address on the way to the orchestrator."""
     if not ip_address(bind_ip).is_unspecified:
         return bind_ip
     family = socket.AF_INET6 if ip_address(bind_ip).version == 6 else socket.AF_INET

@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from edumeet_recording.media.tape import ChunkHeader, encode_header
+from edumeet_recording.media.tape import RECORD, ChunkHeader, encode_header
 from edumeet_recording.node.worker_link import ChunkClosed
 
 PART = ".tape.part"
@@ -44,11 +44,12 @@ class ChunkFile:
         self.pending = bytearray(encode_header(header))
         """What could not be written yet."""
 
-    def append(self, records: bytearray, count: int, first_ns: int, last_ns: int) -> None:
-        """Take records; `flush` writes them."""
+    def append(self, records: bytearray, count: int, last_ns: int) -> None:
+        """Take records, the last of which came at `last_ns`; `flush` writes them."""
+        if not self.records:
+            self.first_ns = RECORD.unpack_from(records)[0]
         self.pending += records
         self.records += count
-        self.first_ns = self.first_ns or first_ns
         self.last_ns = last_ns
 
     def flush(self) -> None:
