@@ -131,7 +131,7 @@ class Av1Builder:
         if kind in _NOT_FORWARDED:
             return
         if kind in (_FRAME, _FRAME_HEADER) and self._key is None:
-            # The first three bits are show_existing_frame and frame_type (AV1 §5.9.2); still pictures do not come by RTP.
+            # The first three bits: show_existing_frame, frame_type (AV1 §5.9.2); still pictures do not come by RTP.
             self._key = bool(body) and body[0] >> 5 == 0
         self._obus.append(bytes([head | 0x02]) + obu[1:start] + write_leb128(len(body)) + body)
 

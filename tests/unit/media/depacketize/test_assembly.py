@@ -118,6 +118,13 @@ def test_a_frame_that_never_ends_is_given_up() -> None:
     assert [frame.data for frame in depacketizer.push(101, 1, 0, packet(b"K", marker=True))] == [b"K"]
 
 
+def test_many_frames_may_be_larger_together() -> None:
+    depacketizer = VideoDepacketizer(LetterBuilder())
+    for sequence in range(12):
+        payload = b"K" + bytes(1 << 20)
+        assert len(depacketizer.push(sequence, sequence, 0, packet(payload, marker=True))) == 1
+
+
 def test_headers_without_end_are_given_up() -> None:
     depacketizer = VideoDepacketizer(LetterBuilder())
     for sequence in range(12):
