@@ -7,12 +7,14 @@ from edumeet_recording.media.rtp import RtpPacket
 
 LATE_PACKETS = 3000
 """A packet this far behind the newest is late (retransmitted, reordered); further behind, its sender began anew."""
-LATE_S = 20
+LATE_S = 5
 """How far a late packet's timestamp may lie behind the newest."""
 WAIT_NS = 2_000_000_000
 """How long a hole is held open, by arrival time: longer than a retransmission can take."""
 WAIT_PACKETS = 4096
 """How many packets are held back at most."""
+RECOVERED_NS = 20_000_000
+"""What fills a hole sooner was only reordered by the network."""
 RESTART_PACKETS = 10_000
 """A hole at least this wide is no loss but a sender that began anew."""
 
@@ -62,14 +64,16 @@ class Ordered(NamedTuple):
 class Reorderer:
     """Gives packets out by sequence number; what is missing after `WAIT_NS` is given up and counted in `lost`."""
 
-    __slots__ = ("_held", "_next", "duplicates", "late", "lost", "restarts")
+    __slots__ = ("_held", "_next", "duplicates", "lost", "recovered", "reordered", "restarts")
 
     def __init__(self) -> None:
         self._next = -1
         self._held: dict[int, Ordered] = {}
         self.lost = 0
-        self.late = 0
-        """Packets that came after a later one and still found their place."""
+        self.reordered = 0
+        """Packets that the network brought after a later one."""
+        self.recovered = 0
+        """Packets that came so late that they must have been asked for again."""
         self.duplicates = 0
         """Packets that had come already, or came too late."""
         self.restarts = 0
@@ -82,7 +86,7 @@ class Reorderer:
             self._next += 1
             if not self._held:
                 return (item,)
-            self.late += 1
+            self._count_late(item)
             return [item, *self._contiguous()]
         if item.sequence < self._next or item.sequence in self._held:
             self.duplicates += 1
@@ -99,6 +103,12 @@ class Reorderer:
         while self._held:
             ready += self._skip()
         return ready
+
+    def _count_late(self, item: Ordered) -> None:
+        if item.arrival_ns - next(iter(self._held.values())).arrival_ns < RECOVERED_NS:
+            self.reordered += 1
+        else:
+            self.recovered += 1
 
     def _overdue(self, now_ns: int) -> bool:
         oldest = next(iter(self._held.values()))

@@ -28,7 +28,8 @@ class SourceFacts:
     packets: int
     bytes: int
     lost: int
-    late: int
+    reordered: int
+    recovered: int
     duplicates: int
     retransmitted: int
     damaged: int
@@ -111,7 +112,8 @@ def _stream(track: TrackFacts) -> dict[str, object]:
         "keyFrames": summary.key_frames,
         "packets": _total(track, "packets"),
         "lost": _total(track, "lost"),
-        "recovered": _total(track, "late") + _total(track, "retransmitted"),
+        "recovered": _total(track, "recovered"),
+        "reordered": _total(track, "reordered"),
         "damagedFrames": _total(track, "damaged"),
         "droppedUntilKey": _total(track, "dropped_until_key"),
         "driftPpm": _drift_ppm(track.clock),

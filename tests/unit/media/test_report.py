@@ -1,0 +1,135 @@
+"""What the report says, and what it warns of."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from edumeet_recording.domain.codecs import Codec, Kind
+from edumeet_recording.media import report
+from edumeet_recording.media.clock import Line, TrackClock
+from edumeet_recording.media.probe import Decoded, Probe, ProbedStream
+from edumeet_recording.media.timeline import Gap, GapCause, Resolution, TrackSummary
+
+SOURCE = report.SourceFacts(
+    capture_id="capture",
+    node_id="node-1",
+    epoch=1,
+    role="primary",
+    ssrc=5,
+    packets=1000,
+    bytes=100_000,
+    lost=0,
+    reordered=3,
+    recovered=2,
+    duplicates=0,
+    retransmitted=1,
+    damaged=0,
+    dropped_until_key=0,
+)
+
+
+def clock(drift: float | None = 1e-5, residuals: tuple[float, float, float] = (0.1, 0.2, 0.3)) -> TrackClock:
+    return TrackClock((Line(90000, 0, 0, drift, residuals),), {})
+
+
+def track(kind: Kind, *, lost: int = 0, damaged: int = 0, of: TrackClock | None = None) -> report.TrackFacts:
+    return report.TrackFacts(
+        index=0 if kind is Kind.AUDIO else 1,
+        kind=kind,
+        codec=Codec.OPUS if kind is Kind.AUDIO else Codec.VP8,
+        clock=of or clock(),
+        summary=TrackSummary(frames=10, end_s=10.0, resolutions=[Resolution(0, 640, 360)]),
+        sources=[replace(SOURCE, lost=lost, damaged=damaged)],
+        nudge_ns=None if kind is Kind.AUDIO else 12_000_000,
+    )
+
+
+def file(
+    *, made: str = "copy", frames: int = 10, end_s: float = 10.0, errors: int = 0, monotonic: bool = True
+) -> report.FileFacts:
+    streams = tuple(
+        ProbedStream(kind, "x", None, None, None, frames, 0.0, end_s, monotonic) for kind in (Kind.VIDEO, Kind.AUDIO)
+    )
+    return report.FileFacts("key", 1000, "00", "webm", made, Probe(end_s, streams), Decoded(20, errors, 10.0))
+
+
+def built(*tracks: report.TrackFacts, of: report.FileFacts | None = None) -> dict[str, object]:
+    given = tracks or (track(Kind.VIDEO), track(Kind.AUDIO))
+    return report.build(
+        job_id="job", attempt=2, started_at=1.5, file=of or file(), tracks=given, notes=["chunk 3 is missing"]
+    )
+
+
+def test_a_good_recording_has_no_warning_but_the_notes() -> None:
+    made = built()
+
+    assert report.warnings_of(made) == ("chunk 3 is missing",)
+    assert json.loads(json.dumps(made)) == made
+
+
+def test_numbers_of_all_sources_are_added_up() -> None:
+    one = track(Kind.VIDEO)
+
+    (stream,) = json.loads(json.dumps(built(replace(one, sources=[SOURCE, SOURCE]))["streams"]))
+
+    assert stream["packets"] == 2000
+    assert stream["recovered"] == 4
+    assert stream["driftPpm"] == pytest.approx(10)
+    assert stream["senderReportNudgeMs"] == 12
+    assert len(stream["sources"]) == 2
+
+
+def test_the_offset_between_audio_and_video_is_told_where_there_are_both() -> None:
+    assert built(track(Kind.AUDIO))["avOffsetMs"] is None
+    late = track(Kind.VIDEO, of=clock(residuals=(5.1, 0.2, 90.3)))
+    made = built(late, track(Kind.AUDIO))
+    assert made["avOffsetMs"] == {"start": 5.0, "middle": 0.0, "end": 90.0}
+    assert any("apart by 90 ms" in text for text in report.warnings_of(made))
+
+
+@pytest.mark.parametrize(
+    ("facts", "text"),
+    [
+        (track(Kind.VIDEO, lost=50), "4.8 % of the packets were lost"),
+        (track(Kind.VIDEO, damaged=2), "2 frames were dropped"),
+        (track(Kind.VIDEO, of=clock(drift=5e-4)), "drifts by 500 ppm"),
+        (
+            replace(
+                track(Kind.VIDEO),
+                summary=TrackSummary(
+                    frames=20, end_s=10.0, gap_count=1, gap_s=3.0, gaps=[Gap(1.0, 3.0, GapCause.PAUSE)]
+                ),
+            ),
+            "1 gaps, 3.0 s in all",
+        ),
+        (
+            replace(
+                track(Kind.VIDEO),
+                summary=TrackSummary(
+                    frames=20, end_s=10.0, resolutions=[Resolution(0, 640, 360), Resolution(5, 320, 180)]
+                ),
+            ),
+            "changes its size 1 times",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_stream_is_a_warning(facts: report.TrackFacts, text: str) -> None:
+    assert any(text in warning for warning in report.warnings_of(built(facts)))
+
+
+@pytest.mark.parametrize(
+    ("facts", "text"),
+    [
+        (file(frames=9), "20 frames were written and 18 are in the file"),
+        (file(end_s=9.0), "the file lasts 9.0 s, the tape 10.0 s"),
+        (file(errors=3), "3 frames do not decode"),
+        (file(monotonic=False), "go back"),
+    ],
+)
+def test_what_is_wrong_with_the_file_is_a_warning(facts: report.FileFacts, text: str) -> None:
+    assert any(text in warning for warning in report.warnings_of(built(of=facts)))
+
+
+def test_a_transcode_may_have_another_number_of_frames() -> None:
+    assert report.warnings_of(built(of=file(made="medium", frames=9))) == ("chunk 3 is missing",)
