@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from edumeet_recording.api import downloads, errors, health, links, metrics, nodes, recordings, watch
 from edumeet_recording.api.body_guard import BodyGuard
 from edumeet_recording.api.deps import ApiDeps
+from edumeet_recording.api.health import Prober
 from edumeet_recording.wire.views import Problem
 
 VERSION = version("edumeet-recording")
@@ -19,6 +20,7 @@ def create_app(deps: ApiDeps) -> FastAPI:
     """The REST API, the watchers' WebSocket, and the links of nodes and room servers."""
     app = bare_app()
     app.state.deps = deps
+    app.state.prober = Prober(deps.checks)
     app.add_middleware(BodyGuard, max_body_bytes=deps.settings.max_body_bytes)
     errors.install(app)
     return app

@@ -129,12 +129,12 @@ class _Session:
         self._mailbox.put(to_text(Authenticated(scopes=tuple(sorted(self._caller.scopes)))))
         try:
             async with asyncio.TaskGroup() as group:
-                for part in (self._read, self._write, self._drop_when_slow, self._end_with_token):
+                for part in (self._write, self._drop_when_slow, self._end_with_token):
                     group.create_task(part())
+                await self._read()
         finally:
             for follower in self._followers.values():
                 self._deps.watch.remove(follower)
-        raise AssertionError("no part of a session returns")
 
     async def _read(self) -> NoReturn:
         while True:

@@ -75,8 +75,9 @@ AnyMessage = TypeVar("AnyMessage", bound=Message)
 
 def storable(message: AnyMessage) -> AnyMessage:
     """A message of our own processes, tolerant by design, where PostgreSQL can keep it; else ValueError."""
-    text = json.dumps(message.model_dump(mode="json"), allow_nan=False)
-    if "\\u0000" in text:
+    # a lone surrogate does not encode, which is a ValueError too
+    text = json.dumps(message.model_dump(), default=str, allow_nan=False, ensure_ascii=False).encode()
+    if b"\\u0000" in text:
         raise ValueError("must not hold NUL characters")
     return message
 

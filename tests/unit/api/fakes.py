@@ -12,7 +12,7 @@ from edumeet_recording.domain.request import Registered, StartOutcome
 from edumeet_recording.wire.node_link import Desired, HeartbeatAnswer
 
 NOW = 1_800_000_000.0
-SECRET = "a secret of at least thirty-two characters"  # noqa: S105 - a test's own
+SECRET = "a secret of sixty-four characters and more, so that HS512 takes it too"  # noqa: S105 - a test's own
 NODE_TOKEN = "token-of-the-node"  # noqa: S105 - a test's own
 SCOPES = tuple(Scope)
 
