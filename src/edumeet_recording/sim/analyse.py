@@ -200,7 +200,7 @@ class _Ears:
 
     def report(self, codec: av.AudioCodecContext) -> AudioReport:
         return AudioReport(
-            codec=codec.name,
+            codec=codec.codec.canonical_name,
             channels=codec.channels,
             rate=codec.sample_rate,
             duration_s=self.end_s,
@@ -240,7 +240,7 @@ class _Eyes:
 
     def report(self, codec: av.VideoCodecContext) -> VideoReport:
         return VideoReport(
-            codec=codec.name,
+            codec=codec.codec.canonical_name,
             sizes=tuple(self._sizes),
             frames=self._frames,
             duration_s=self.end_s,

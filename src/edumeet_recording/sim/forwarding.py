@@ -10,6 +10,7 @@ from edumeet_recording.domain.codecs import CLOCK_RATE_HZ, Codec, Kind
 from edumeet_recording.media.rtcp import FullIntraRequest, Nack, PictureLoss, RtcpPacket
 from edumeet_recording.sim.consumer import Consumer
 from edumeet_recording.sim.encode import CHANNELS, Burst
+from edumeet_recording.sim.network import Conditions, Path
 from edumeet_recording.sim.publisher import Publisher
 from edumeet_recording.sim.transport import Transport, random_key
 from edumeet_recording.wire.room_link import ConfigureForwarding, RequestedStream, SentStream
@@ -23,10 +24,15 @@ class Forwarding:
 
     Streams that the peer does not publish are left out of `streams`. With SRTP we encrypt with a key of our own, and
     the request's is for what we hear. Raises `OSError` where no socket is to be had, `MediaError` for a bad key.
+    `conditions`: of the network to the node, the same ones again for the same job and epoch.
     """
 
-    def __init__(self, request: ConfigureForwarding, publisher: Publisher, listen_ip: str) -> None:
+    def __init__(
+        self, request: ConfigureForwarding, publisher: Publisher, listen_ip: str, conditions: Conditions | None = None
+    ) -> None:
         self._publisher = publisher
+        self._conditions = conditions
+        self._seed = f"{request.job_id} {request.epoch}"
         self._flows: dict[int, _Flow] = {}
         self._srtp = random_key(request.srtp.suite) if request.srtp else None
         self._transports: dict[tuple[int, int], Transport] = {}
@@ -57,7 +63,8 @@ class Forwarding:
         """Streams for one port share a transport, and are told apart by SSRC."""
         target = (asked.port, asked.port if request.rtcp_mux else asked.rtcp_port)
         if target not in self._transports:
-            transport = Transport(listen_ip, request.target_node.ip, *target, self._hear)
+            path = Path(self._conditions, f"{self._seed} {len(self._transports)}") if self._conditions else None
+            transport = Transport(listen_ip, request.target_node.ip, *target, hear=self._hear, path=path)
             self._transports[target] = transport
             if self._srtp is not None and request.srtp is not None:
                 transport.encrypt(ours=self._srtp, theirs=request.srtp)

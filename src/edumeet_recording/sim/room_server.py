@@ -9,6 +9,7 @@ from typing import Self
 
 from edumeet_recording import web
 from edumeet_recording.domain.codecs import Codec, Kind, kind_of
+from edumeet_recording.sim.network import Conditions
 from edumeet_recording.sim.publisher import PeerMedia, SentEvent
 from edumeet_recording.sim.room_http import room_app
 from edumeet_recording.sim.room_link import Registration, RoomLink
@@ -20,6 +21,7 @@ class SimulatorOptions:
     """One room server. `host`, `port`: where it serves HTTP (0: any port); `media_ip`: where RTP is sent from.
 
     `orchestrator_url` empty: it registers nowhere. `use_link`: it opens a link, and need not be reachable.
+    `conditions`: of the network that its media takes.
     """
 
     server_id: str = "room-server-1"
@@ -32,6 +34,7 @@ class SimulatorOptions:
     capacity: int = 100
     use_link: bool = False
     room_id: str = "room-1"
+    conditions: Conditions | None = None
     peers: Mapping[str, PeerMedia] = field(default_factory=lambda: MappingProxyType({"peer-1": PeerMedia()}))
 
 
@@ -42,7 +45,7 @@ class SimulatedRoomServer:
     def __init__(self, options: SimulatorOptions) -> None:
         self.url = ""
         self._options = options
-        self._rooms = Rooms(options.media_ip)
+        self._rooms = Rooms(options.media_ip, options.conditions)
         self._stop = asyncio.Event()
         self._tasks = asyncio.TaskGroup()
         self._link: RoomLink | None = None

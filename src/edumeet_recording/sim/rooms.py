@@ -2,6 +2,7 @@
 
 from edumeet_recording.media.errors import MediaError
 from edumeet_recording.sim.forwarding import Forwarding
+from edumeet_recording.sim.network import Conditions
 from edumeet_recording.sim.publisher import PeerMedia, Publisher
 from edumeet_recording.wire.room_link import (
     Configured,
@@ -15,10 +16,14 @@ from edumeet_recording.wire.room_link import (
 
 
 class Rooms:
-    """Peers and forwardings. Every forwarding lives until it is stopped: of a job, several epochs may live at once."""
+    """Peers and forwardings. Every forwarding lives until it is stopped: of a job, several epochs may live at once.
 
-    def __init__(self, listen_ip: str) -> None:
+    `conditions`: of the network to every node, None for that of this machine.
+    """
+
+    def __init__(self, listen_ip: str, conditions: Conditions | None = None) -> None:
         self._listen_ip = listen_ip
+        self._conditions = conditions
         self._rooms: dict[str, dict[str, Publisher]] = {}
         self._forwardings: dict[tuple[str, int], Forwarding] = {}
 
@@ -91,7 +96,7 @@ class Rooms:
         if all(publisher.media.codec(asked.kind) is None for asked in request.rtp_streams):
             return refusal("no_such_stream", f"peer {request.peer_id} publishes nothing of what is asked for")
         try:
-            return Forwarding(request, publisher, self._listen_ip)
+            return Forwarding(request, publisher, self._listen_ip, self._conditions)
         except OSError as error:
             return refusal("no_socket", f"no socket to send from: {error}")
         except MediaError as error:

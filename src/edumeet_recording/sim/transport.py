@@ -11,6 +11,7 @@ from types import MappingProxyType
 from edumeet_recording.media.errors import MediaError
 from edumeet_recording.media.rtcp import RtcpPacket, parse_rtcp
 from edumeet_recording.media.srtp import SrtpReceiver, SrtpSender
+from edumeet_recording.sim.network import Path
 from edumeet_recording.wire.node_link import SrtpKey
 
 _DATAGRAMS_A_WAKE = 64
@@ -29,14 +30,23 @@ _KEY_BYTES: MappingProxyType[str, int] = MappingProxyType(
 class Transport:
     """A socket for RTP and, unless muxed, another for RTCP; it hears RTCP from nowhere but where it sends it.
 
-    It goes on sending to a port where nobody listens. Raises `OSError` where it cannot be bound.
+    It goes on sending to a port where nobody listens. `path`: the bad network that lies between, if any. Raises
+    `OSError` where it cannot be bound.
     """
 
     def __init__(
-        self, listen_ip: str, ip: str, port: int, rtcp_port: int, hear: Callable[[Iterable[RtcpPacket]], None]
+        self,
+        listen_ip: str,
+        ip: str,
+        port: int,
+        rtcp_port: int,
+        *,
+        hear: Callable[[Iterable[RtcpPacket]], None],
+        path: Path | None,
     ) -> None:
         self._rtp_target, self._rtcp_target = (ip, port), (ip, rtcp_port)
         self._hear = hear
+        self._path = path
         self._sender: SrtpSender | None = None
         self._receiver: SrtpReceiver | None = None
         self._loop = asyncio.get_running_loop()
@@ -52,11 +62,11 @@ class Transport:
 
     def send_rtp(self, datagram: bytes) -> None:
         """Sends one packet, or loses it."""
-        _send(self._rtp, self._sender.protect_rtp(datagram) if self._sender else datagram, self._rtp_target)
+        self._send(self._rtp, self._sender.protect_rtp(datagram) if self._sender else datagram, self._rtp_target)
 
     def send_rtcp(self, datagram: bytes) -> None:
         """Sends one compound packet, or loses it."""
-        _send(self._rtcp, self._sender.protect_rtcp(datagram) if self._sender else datagram, self._rtcp_target)
+        self._send(self._rtcp, self._sender.protect_rtcp(datagram) if self._sender else datagram, self._rtcp_target)
 
     def close(self) -> None:
         """Gives the sockets back."""
@@ -70,10 +80,25 @@ class Transport:
                 datagram, sender = self._rtcp.recvfrom(2048)
             except OSError:
                 return
-            if sender[:2] == self._rtcp_target:
-                with contextlib.suppress(MediaError):
-                    plain = self._receiver.unprotect_rtcp(datagram) if self._receiver else datagram
-                    self._hear(parse_rtcp(plain))
+            if sender[:2] != self._rtcp_target:
+                continue
+            if self._path is None:
+                self._receive(datagram)
+                continue
+            for arrival in self._path.back.arrivals(self._loop.time()):
+                self._loop.call_at(arrival, self._receive, datagram)
+
+    def _receive(self, datagram: bytes) -> None:
+        with contextlib.suppress(MediaError):
+            plain = self._receiver.unprotect_rtcp(datagram) if self._receiver else datagram
+            self._hear(parse_rtcp(plain))
+
+    def _send(self, opened: socket.socket, datagram: bytes, target: tuple[str, int]) -> None:
+        if self._path is None:
+            _send(opened, datagram, target)
+            return
+        for arrival in self._path.there.arrivals(self._loop.time()):
+            self._loop.call_at(arrival, _send, opened, datagram, target)
 
 
 def random_key(suite: str) -> SrtpKey:

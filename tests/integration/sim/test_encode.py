@@ -81,10 +81,13 @@ async def test_ffmpeg_records_it(rooms: Rooms, tmp_path: Path, codecs: tuple[Cod
         report = await asyncio.to_thread(analyse, tmp_path / f"{codec}.mkv")
         assert report.decode_errors == 0
         if report.video is not None:
+            assert report.video.codec == codec
             assert report.video.colour_index == index
-            numbers = [number for number, _at in report.video.numbers]
-            assert len(numbers) == report.video.frames >= 25 * (SECONDS - 1)
-            assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+            # each codec smears a number now and then
+            assert len(report.video.numbers) > 0.95 * report.video.frames > 20 * (SECONDS - 1)
+            # FFmpeg follows each sender report, which is as exact as the moment a packet was sent
+            shifts = [at - number / 25 for number, at in report.video.numbers]
+            assert max(shifts) - min(shifts) < 0.12
         events = report.video.flashes if report.video else report.audio.beeps if report.audio else ()
         assert len(events) >= SECONDS - 1
         assert events[-1] - events[0] == pytest.approx(len(events) - 1, abs=0.06)

@@ -16,6 +16,7 @@ from edumeet_recording.media.rtcp import (
 )
 from edumeet_recording.media.rtp import parse_rtp
 from edumeet_recording.media.srtp import SrtpReceiver, SrtpSender
+from edumeet_recording.sim.network import Conditions
 from edumeet_recording.sim.publisher import PeerMedia
 from edumeet_recording.sim.rooms import Rooms
 from edumeet_recording.wire.node_link import SrtpKey
@@ -304,3 +305,27 @@ async def test_peers_come_and_go(rooms: Rooms) -> None:
     assert rooms.size == (0, 0)
     with pytest.raises(KeyError):
         await rooms.remove_peer("room", "peer")
+
+
+async def test_a_bad_network_loses_and_a_nack_brings_back() -> None:
+    rooms = Rooms("127.0.0.1", Conditions(loss=0.2, delay_s=0.05))
+    rooms.add_peer("room", "peer", PeerMedia(video=None))
+    with Recorder() as recorder:
+        (audio,) = _configured(rooms, configure((Codec.OPUS, recorder.port, recorder.port), job_id="lossy"))
+        port = audio.source_port or 0
+        await eventually(lambda: len(recorder.rtp) > 60)
+        first = recorder.packets(audio.ssrc)[0].sequence
+        came = {(packet.sequence - first) & 0xFFFF for packet in recorder.packets(audio.ssrc)}
+        span = max(came) + 1
+        lost = set(range(span)) - came
+        assert 0.05 * span < len(lost) < 0.45 * span
+
+        def all_came() -> bool:
+            missing = lost - {(packet.sequence - first) & 0xFFFF for packet in recorder.packets(audio.ssrc)}
+            if missing:
+                wanted = tuple((number + first) & 0xFFFF for number in sorted(missing))
+                recorder.send(build_rtcp(Nack(1, audio.ssrc, wanted)), port)
+            return not missing
+
+        await eventually(all_came)
+    await rooms.close()
