@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
 
 Seconds = Annotated[float, Field(gt=0, le=7 * 86400)]
 PortNumber = Annotated[int, Field(ge=0, le=65535)]
@@ -123,3 +123,11 @@ def environment_of_child(settings: Mapping[str, str]) -> dict[str, str]:
     kinds = (OrchestratorSettings, NodeSettings, ClientSettings)
     names = {f"{kind.model_config.get('env_prefix', '')}{name}".upper() for kind in kinds for name in kind.model_fields}
     return {name: value for name, value in os.environ.items() if name.upper() not in names} | dict(settings)
+
+
+def origins(kind: type[BaseSettings]) -> dict[str, Literal["environment", ".env", "default"]]:
+    """Where the value of each field comes from."""
+    environment, file = EnvSettingsSource(kind)(), DotEnvSettingsSource(kind)()
+    return {
+        name: "environment" if name in environment else ".env" if name in file else "default" for name in kind.model_fields
+    }

@@ -1,6 +1,6 @@
 """The API as Python: one method an endpoint, typed by `wire.http` and `wire.views`."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -91,7 +91,7 @@ class RecordingClient:
         region: str | None = None,
         created_from: datetime | None = None,
         created_to: datetime | None = None,
-    ) -> AsyncIterator[Recording]:
+    ) -> AsyncGenerator[Recording]:
         """Recordings, newest first, page by page as they are asked for."""
         wanted = {
             "status": [each.value for each in status],
@@ -111,7 +111,7 @@ class RecordingClient:
             if cursor is None:
                 return
 
-    async def events(self, job_id: str) -> AsyncIterator[JobEvent]:
+    async def events(self, job_id: str) -> AsyncGenerator[JobEvent]:
         """What happened to a recording, in order."""
         after: int | None = 0
         while after is not None:
