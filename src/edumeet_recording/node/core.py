@@ -81,7 +81,7 @@ class NodeCore:
         self._over: dict[str, CaptureReport] = {}
         """Captures that ended here, as long as they are desired all the same: the orchestrator has yet to hear."""
         self._unwritable: dict[int, str] = {}
-        self._waiting: dict[_Task, FinalizeTask] = {}
+        self._tasks: dict[_Task, FinalizeTask] = {}
         self._running: dict[_Task, FinalizeProgress] = {}
         self._ended: set[_Task] = set()
         self._handlers: dict[type[Any], Callable[[Any], list[Instruction]]] = {
@@ -229,11 +229,10 @@ class NodeCore:
                 return self._writable_changed(event.slot, error)
             case Drained(numbers):
                 return self._worker_drained(self._captures.get(numbers.capture_id), event.message)
-            case FirstPacket() | ChunkClosed() as said:
-                capture = self._captures.get(said.capture_id)
-                if capture is None:
-                    return []
-                return self._ship(capture, (said,)) if isinstance(said, ChunkClosed) else _first_packet(capture, said)
+            case FirstPacket() as first:
+                return self._first_packet(first)
+            case chunk:
+                return self._chunk_closed(chunk)
 
     def _count(self, slot: int, numbers: CaptureNumbers) -> list[Instruction]:
         capture = self._captures.get(numbers.capture_id)
@@ -264,8 +263,7 @@ class NodeCore:
         self._unwritable.pop(event.slot, None)
         instructions: list[Instruction] = []
         for chunk in event.chunks:
-            if (capture := self._captures.get(chunk.capture_id)) is not None:
-                instructions += self._ship(capture, (chunk,))
+            instructions += self._chunk_closed(chunk)
         for capture in self._captures.values():
             if capture.slot == event.slot:
                 capture.worker_lost()
@@ -273,6 +271,17 @@ class NodeCore:
                 if capture.draining:
                     instructions.append(TellWorker(event.slot, Drain(capture.capture_id)))
         return instructions
+
+    def _first_packet(self, first: FirstPacket) -> list[Instruction]:
+        capture = self._captures.get(first.capture_id)
+        if capture is None or capture.first_packet_at is not None:
+            return []
+        capture.first_packet_at, capture.state = first.at, CaptureState.RECEIVING
+        return [_report(capture)]
+
+    def _chunk_closed(self, chunk: ChunkClosed) -> list[Instruction]:
+        capture = self._captures.get(chunk.capture_id)
+        return [] if capture is None else self._ship(capture, (chunk,))
 
     def _ship(self, capture: HeldCapture, chunks: tuple[ChunkClosed, ...]) -> list[Instruction]:
         return [ShipChunk(chunk, capture.key(chunk.seq)) for chunk in chunks if capture.chunk_closed(chunk.seq)]
@@ -301,18 +310,19 @@ class NodeCore:
         return [AppendJournal(drained), ForgetCapture(capture.capture_id), _report(capture)]
 
     def _plan_finalizing(self, wanted: dict[_Task, FinalizeTask]) -> list[Instruction]:
+        self._tasks = wanted
         self._ended &= wanted.keys()
-        self._waiting = {task: wanted[task] for task in wanted if task not in self._running and task not in self._ended}
         gone: list[Instruction] = [StopFinalize(*task) for task in self._running if task not in wanted]
         return gone + self._start_finalizing()
 
     def _start_finalizing(self) -> list[Instruction]:
-        instructions: list[Instruction] = []
-        while self._waiting and len(self._running) < self._slots and not self._stopping:
-            key = next(iter(self._waiting))
-            self._running[key] = FinalizeProgress(job_id=key[0], attempt=key[1], phase="starting")
-            instructions.append(StartFinalize(self._waiting.pop(key)))
-        return instructions
+        if self._stopping:
+            return []
+        waiting = [key for key in self._tasks if key not in self._running and key not in self._ended]
+        starting = waiting[: self._slots - len(self._running)]
+        for job_id, attempt in starting:
+            self._running[job_id, attempt] = FinalizeProgress(job_id=job_id, attempt=attempt, phase="starting")
+        return [StartFinalize(self._tasks[key]) for key in starting]
 
     def _finalize_progressed(self, event: FinalizeProgressed) -> list[Instruction]:
         key = event.progress.job_id, event.progress.attempt
@@ -351,13 +361,6 @@ class NodeCore:
         for capture in list(self._captures.values()):
             instructions += self._drain(capture)
         return instructions + [StopFinalize(*task) for task in self._running]
-
-
-def _first_packet(capture: HeldCapture, said: FirstPacket) -> list[Instruction]:
-    if capture.first_packet_at is not None:
-        return []
-    capture.first_packet_at, capture.state = said.at, CaptureState.RECEIVING
-    return [_report(capture)]
 
 
 def _report(capture: HeldCapture) -> Send:
