@@ -89,7 +89,7 @@ class FileStore(Protocol):
         """None where there is no such object."""
         ...
 
-    async def signed_url(self, key: str, expires_s: int, download_name: str) -> str | None:
+    async def signed_url(self, key: str, expires_s: float) -> str | None:
         """A URL that anyone may fetch the object by for a while; None where the store knows none."""
         ...
 

@@ -74,8 +74,7 @@ async def download(job_id: JobId, request: Request, deps: Deps, caller: Recordin
     if stored is None:
         raise NotFound(f"there is no recording {job_id}")
     key, size = _file_of(stored)
-    name = download_name(stored)
-    url = await deps.storage.signed_url(key, SIGNED_URL_S, name)
+    url = await deps.storage.signed_url(key, SIGNED_URL_S)
     if url is not None:
         return RedirectResponse(url, HTTPStatus.FOUND)
     if await deps.storage.stat(key) is None:
@@ -90,7 +89,7 @@ async def download(job_id: JobId, request: Request, deps: Deps, caller: Recordin
     part = wanted or ByteRange(0, size)
     headers = {
         "Accept-Ranges": "bytes",
-        "Content-Disposition": f'attachment; filename="{name}"',
+        "Content-Disposition": f'attachment; filename="{download_name(stored)}"',
         "Content-Length": str(part.end - part.start),
         "ETag": etag,
     }

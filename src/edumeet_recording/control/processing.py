@@ -10,8 +10,6 @@ from edumeet_recording.store.nodes import Finalizer
 from edumeet_recording.store.transaction import Channel, Transactor, Tx
 from edumeet_recording.wire.node_link import FinalizeDone, FinalizeFailed, FinalizeProgress, FinalizeTask, OutputOptions
 
-FILE_STEM = "recording"
-
 
 async def assign_tick(db: Transactor, settings: OrchestratorSettings) -> None:
     """Give every job that no finalizer holds to a node with a free slot, its own region's first."""
@@ -55,7 +53,7 @@ async def task_of(tx: Tx, job: Job) -> FinalizeTask:
         job_id=job.id,
         attempt=job.processing_attempt,
         output_prefix=f"recordings/{job.id}/{job.processing_attempt}",
-        file_stem=FILE_STEM,
+        file_stem=f"recording-{job.id}",
         output=OutputOptions(
             container=job.options.container,
             quality=job.options.quality,

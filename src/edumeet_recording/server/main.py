@@ -67,6 +67,7 @@ async def run_orchestrator(
     Raises `Unavailable` where there is no database to start with, and `LoopBroken` when a loop fails for good.
     """
     async with AsyncExitStack() as stack:
+        listening = stack.enter_context(_listen(settings))
         dsn = await stack.enter_async_context(_database(settings))
         await upgrade(dsn)
         pool = await stack.enter_async_context(open_pool(dsn, settings.database_pool_size))
@@ -94,7 +95,7 @@ async def run_orchestrator(
         async with asyncio.TaskGroup() as tasks:
             background = [notifier.run(), listener.run(), parts.leadership.run(), *(loop.run() for loop in loops)]
             running = [tasks.create_task(work) for work in background]
-            await _serve_api(parts, _app(parts), stop, started)
+            await _serve_api(parts, listening, stop, started)
             for task in running:
                 task.cancel()
     log.info("orchestrator_stopped")
@@ -156,24 +157,31 @@ def _subscribe(stack: ExitStack, listener: Listener, loops: list[Loop], links: N
             stack.enter_context(listener.subscribe(channel, named[name].hint))
 
 
-async def _serve_api(parts: _Parts, app: FastAPI, stop: asyncio.Event, started: Callable[[str], None] | None) -> None:
-    settings = parts.settings
-    with socket.create_server((settings.host, settings.port), backlog=1024) as listening:
-        host, port = listening.getsockname()[:2]
-        url = settings.public_url or f"http://{host}:{port}"
+def _listen(settings: OrchestratorSettings) -> socket.socket:
+    try:
+        return socket.create_server((settings.host, settings.port), backlog=1024)
+    except OSError as error:
+        raise Unavailable(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from error
 
-        def answers() -> None:
-            log.info("orchestrator_ready", url=url)
-            if started is not None:
-                started(url)
 
-        ending = asyncio.Event()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(serve(app, listening, ending, answers))
-            await stop.wait()
-            await parts.node_links.goaway()
-            await parts.room_links.goaway()
-            ending.set()
+async def _serve_api(
+    parts: _Parts, listening: socket.socket, stop: asyncio.Event, started: Callable[[str], None] | None
+) -> None:
+    host, port = listening.getsockname()[:2]
+    url = parts.settings.public_url or f"http://{host}:{port}"
+
+    def answers() -> None:
+        log.info("orchestrator_ready", url=url)
+        if started is not None:
+            started(url)
+
+    ending = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(serve(_app(parts), listening, ending, answers))
+        await stop.wait()
+        await parts.node_links.goaway()
+        await parts.room_links.goaway()
+        ending.set()
 
 
 def _app(parts: _Parts) -> FastAPI:
