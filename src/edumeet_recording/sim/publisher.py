@@ -50,7 +50,8 @@ class SentEvent(NamedTuple):
     sent_at: float
 
 
-Listener = Callable[[Burst], None]
+Listener = Callable[[Burst, float], None]
+"""Takes a burst, and when it was due by the monotonic clock: an overloaded machine delivers later."""
 
 
 class Publisher:
@@ -107,21 +108,22 @@ class Publisher:
         try:
             while True:
                 track = min(tracks, key=_Track.due_s)
-                if self._stopped.wait(max(0.0, began + track.due_s() - time.monotonic())):
+                due = began + track.due_s()
+                if self._stopped.wait(max(0.0, due - time.monotonic())):
                     return
                 at, burst = track.step()
                 if burst is not None:
-                    self._loop.call_soon_threadsafe(self._deliver, burst)
+                    self._loop.call_soon_threadsafe(self._deliver, burst, due)
                     if at.denominator == 1:
                         self._plan.append(SentEvent(burst.kind, int(at), time.time_ns() / 1e9))
         finally:
             for track in tracks:
                 track.encoder.close()
 
-    def _deliver(self, burst: Burst) -> None:
+    def _deliver(self, burst: Burst, due: float) -> None:
         if not self._stopped.is_set():
             for listener in tuple(self._listeners[burst.kind]):
-                listener(burst)
+                listener(burst, due)
 
 
 class _Track:

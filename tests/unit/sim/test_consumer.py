@@ -1,0 +1,64 @@
+import secrets
+
+import pytest
+
+from edumeet_recording.domain.codecs import Codec, Kind
+from edumeet_recording.media.rtcp import SenderReport, SourceDescription, parse_rtcp
+from edumeet_recording.media.rtp import parse_rtp
+from edumeet_recording.sim.consumer import Consumer
+from edumeet_recording.sim.encode import Burst, Piece
+
+
+def _burst(number: int, *, key: bool = False, count: int = 2) -> Burst:
+    pieces = tuple(Piece(part == count - 1, number * 3600, bytes([number % 256, part])) for part in range(count))
+    return Burst(Kind.VIDEO, key, pieces)
+
+
+def test_nothing_before_a_key_frame_and_no_gaps_after_it() -> None:
+    consumer = Consumer(Codec.VP8, "peer")
+
+    assert consumer.forward(_burst(0), now=1.0) == []
+    assert consumer.report(now=1.0) is None
+    packets = [
+        parse_rtp(datagram)
+        for number in (1, 2, 9)
+        for datagram in consumer.forward(_burst(number, key=number == 1), 2.0)
+    ]
+
+    first = packets[0].sequence
+    assert [(packet.sequence - first) & 0xFFFF for packet in packets] == list(range(6))
+    assert [packet.timestamp for packet in packets] == [3600, 3600, 7200, 7200, 32400, 32400]
+    assert [packet.marker for packet in packets] == [False, True] * 3
+    assert {(packet.ssrc, packet.payload_type) for packet in packets} == {(consumer.ssrc, 101)}
+    assert bytes(packets[-1].payload) == b"\x09\x01"
+
+
+def test_a_report_goes_on_from_the_last_packet() -> None:
+    consumer = Consumer(Codec.VP8, "peer")
+    consumer.forward(_burst(10, key=True), now=100.0)
+
+    report = consumer.report(now=100.5)
+
+    assert report is not None
+    sender, description = parse_rtcp(report)
+    assert isinstance(sender, SenderReport)
+    assert sender.ntp_seconds == pytest.approx(100.5)
+    assert sender.rtp_timestamp == 36000 + 45000
+    assert (sender.packets, sender.octets) == (2, 4)
+    assert description == SourceDescription(((consumer.ssrc, "peer"),))
+
+
+def test_the_last_thousand_packets_can_be_had_again_also_over_a_wrap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secrets, "randbits", lambda bits: 2**bits - 900)
+    consumer = Consumer(Codec.VP8, "peer")
+    sent = [consumer.forward(_burst(number, key=True, count=1), 0.0)[0] for number in range(1500)]
+    newest = [parse_rtp(datagram).sequence for datagram in sent[-1000:]]
+
+    assert consumer.retransmit(newest) == sent[-1000:]
+    assert consumer.retransmit([parse_rtp(sent[-1001]).sequence]) == []
+
+
+def test_two_consumers_share_nothing() -> None:
+    first, second = Consumer(Codec.OPUS, "peer"), Consumer(Codec.OPUS, "peer")
+
+    assert first.ssrc != second.ssrc
