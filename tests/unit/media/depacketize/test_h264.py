@@ -170,9 +170,13 @@ def test_parameter_sets_of_their_own_wait_for_their_picture() -> None:
 def test_a_key_frame_whose_parameter_sets_were_lost_is_damaged() -> None:
     depacketizer = depacketizer_for(Codec.H264)
     depacketizer.push(0, 0, 0, packet(stap(PLAIN, PPS, IDR), marker=True))
-    # Packet 1 held the parameter sets of the next key frame, maybe of another size.
-    assert depacketizer.push(2, 1, 0, packet(IDR, marker=True)) == []
+    assert len(depacketizer.push(1, 1, 0, packet(stap(PLAIN, PPS, IDR), marker=True))) == 1
+    # Packet 2 held the parameter sets of the next key frame, maybe of another size.
+    assert depacketizer.push(3, 2, 0, packet(IDR, marker=True)) == []
     assert depacketizer.damaged == 1
+    depacketizer.push(4, 3, 0, packet(stap(PLAIN, PPS, IDR), marker=True))
+    (frame,) = depacketizer.push(5, 4, 0, packet(IDR, marker=True))
+    assert frame.key
 
 
 def test_pictures_of_several_slices() -> None:

@@ -140,6 +140,7 @@ def test_more_layers_than_a_superframe_takes_are_refused() -> None:
         ("0c", "8c 06", False),
         ("0c", "0c", False),
         ("ac 05 00 00", "ac 06 20 00", True),
+        ("ac 05 00 00", "ac 06 21 00", True),
         ("ac 05 00 00", "ac 06 02 00", False),
     ],
 )
