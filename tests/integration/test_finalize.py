@@ -1,18 +1,32 @@
 """From tape to file: synthetic tapes of real encoders' packets, and what a decoder finds in the file."""
 
+import asyncio
+import errno
 import hashlib
 import json
+import os
+import signal
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 from tests.integration.synthetic_tape import Datagram, Network, Sent, TapeStore, audio, capture, task, video
+from tests.waiting import eventually
 
 from edumeet_recording.domain.capture import CaptureRole
 from edumeet_recording.domain.codecs import Codec, Container, Kind, Quality
+from edumeet_recording.domain.errors import Unavailable
+from edumeet_recording.media.rtp import is_rtcp, parse_rtp
 from edumeet_recording.node.assemble import assemble
+from edumeet_recording.node.mux import Muxer
 from edumeet_recording.node.transcode import ffmpeg_binary
+from edumeet_recording.sim import content
 from edumeet_recording.sim.analyse import ContentReport, analyse, presence
 from edumeet_recording.sim.content import Shape
 from edumeet_recording.wire.node_link import FinalizeDone, FinalizeFailed, FinalizeTask, TaskCapture
@@ -321,6 +335,37 @@ async def test_two_captures_fill_each_others_holes(finalizer: Finalizer) -> None
     assert (found.offset_p95_ms or 0) < 20
 
 
+@pytest.mark.parametrize("errors_s", [(0.0,), (0.02, -0.02, 0.01)])
+async def test_sender_reports_undo_what_the_sender_delays(finalizer: Finalizer, errors_s: tuple[float, ...]) -> None:
+    """Video leaves the sender 70 ms later than audio of the same moment: only its reports tell."""
+    sound = audio(Codec.OPUS, 20).with_reports(5, clock_s=77_000, error_s=errors_s)
+    picture = video(Codec.VP8, 20).with_reports(1, clock_s=77_000, error_s=errors_s)
+    late = picture.map(lambda one: replace(one, sent_s=one.sent_s + 0.07))
+
+    done, found = await finalizer.done(task(capture(finalizer.store, sound, late), container=Container.WEBM))
+
+    assert (found.offset_p95_ms or 0) < 30
+    (stream,) = (one for one in streams(done) if one["kind"] == "video")
+    assert stream["senderReportNudgeMs"] == pytest.approx(-70, abs=25)
+
+
+@pytest.mark.parametrize("container", [Container.MP4, Container.MKV])
+async def test_b_frames_are_shown_in_order(finalizer: Finalizer, container: Container) -> None:
+    """What a plain `ffmpeg -f rtp` sends: WebRTC has no B-frames, x264's defaults have."""
+    done, found = await finalizer.done(
+        task(capture(finalizer.store, audio(Codec.OPUS, 8), with_b_frames(8)), container=container)
+    )
+
+    assert found.decode_errors == found.disordered == 0
+    assert found.video is not None
+    numbers = [number for number, _ in found.video.numbers]
+    assert numbers == sorted(numbers)
+    assert len(numbers) == 200
+    # The encoder holds a frame back, and without sender reports nothing says so.
+    assert (found.offset_p95_ms or 0) < 60
+    assert done.warnings == ()
+
+
 async def test_chunks_that_are_missing_or_broken_are_gaps_with_a_warning(finalizer: Finalizer) -> None:
     made = capture(finalizer.store, audio(Codec.OPUS, 20), video(Codec.VP8, 20))
     del finalizer.store.objects[made.chunks[1].key]
@@ -372,6 +417,35 @@ def renumbered(sent: Sent) -> Sent:
     return sent.map(lambda one: replace(one, sequence=numbers[one.sequence]))
 
 
+def with_b_frames(seconds: int) -> Sent:
+    """H.264 by x264's defaults, packed by libavformat; each frame leaves when it is encoded."""
+    written: list[bytes] = []
+
+    class Wire:
+        def write(self, data: bytes) -> int:
+            written.append(bytes(data))
+            return len(data)
+
+    shape = Shape(160, 90, 25)
+    datagrams: list[Datagram] = []
+    with av.open(Wire(), "w", format="rtp", options={"packetsize": "1200"}) as wire:
+        encoder = wire.add_stream("libx264", rate=25, options={"bf": "3", "rc-lookahead": "0", "g": "50"})
+        encoder.width, encoder.height, encoder.pix_fmt = shape.width, shape.height, "yuv420p"
+        for number in range(seconds * 25 + 1):
+            frame = None
+            if number < seconds * 25:
+                frame = av.VideoFrame.from_ndarray(content.frame(number, shape, 0), format="yuv420p")
+                frame.pts, frame.time_base = number, Fraction(1, 25)
+            for packet in encoder.encode(frame):
+                wire.mux(packet)
+                for packed in (parse_rtp(data) for data in written if not is_rtcp(data)):
+                    datagrams.append(
+                        Datagram(number / 25, len(datagrams), packed.timestamp, packed.marker, bytes(packed.payload))
+                    )
+                written.clear()
+    return Sent(Codec.H264, tuple(datagrams), 1)
+
+
 def three_sizes(store: TapeStore) -> TaskCapture:
     """160x90, then 320x180, then portrait, each for four seconds, as a simulcast sender does it."""
     parts = [
@@ -382,3 +456,127 @@ def three_sizes(store: TapeStore) -> TaskCapture:
     first = joined.datagrams[0].sequence
     datagrams = tuple(replace(one, sequence=first + number) for number, one in enumerate(joined.datagrams))
     return capture(store, audio(Codec.OPUS, 12), replace(joined, datagrams=datagrams))
+
+
+class Child:
+    """The finalize process on a task, with its storage in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = TapeStore(folder / "storage")
+        self._folder = folder
+
+    @asynccontextmanager
+    async def running(
+        self, given: FinalizeTask, **environment: str
+    ) -> AsyncGenerator[asyncio.subprocess.Process, None]:
+        for key, data in self.store.objects.items():
+            target = self.store.path(key)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "edumeet_recording.node.finalize",
+            "--work-dir",
+            str(self._folder / "work"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, "STORAGE_URL": self.store.folder.as_uri(), **environment},
+        )
+        assert process.stdin is not None
+        process.stdin.write(given.to_json().encode())
+        process.stdin.close()
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+    async def lines(self, given: FinalizeTask, **environment: str) -> list[dict[str, Any]]:
+        """What it printed, once it has exited with 0."""
+        async with self.running(given, **environment) as process:
+            printed, _ = await process.communicate()
+            assert process.returncode == 0
+        return [json.loads(line) for line in printed.splitlines()]
+
+
+@pytest.fixture
+def child(tmp_path: Path) -> Child:
+    return Child(tmp_path)
+
+
+async def test_the_process_prints_progress_and_what_it_made(child: Child) -> None:
+    sent = audio(Codec.OPUS, 6), video(Codec.VP8, 6)
+
+    *progress, last = await child.lines(task(capture(child.store, *sent), container=Container.MP4))
+
+    done = FinalizeDone.model_validate(last)
+    assert analyse(child.store.path(done.file_key)).duration_s == pytest.approx(6, abs=0.1)
+    assert {line["phase"] for line in progress} >= {"fetch", "scan", "write", "transcode", "check", "store"}
+    fractions = [line["fraction"] for line in progress]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1
+    stored = json.loads(child.store.path(done.report_key).read_bytes())
+    assert stored["file"]["sha256"] == done.sha256
+
+
+async def test_a_failing_ffmpeg_fails_with_its_last_words(child: Child, tmp_path: Path) -> None:
+    made = task(capture(child.store, video(Codec.VP8, 2)), container=Container.MP4)
+
+    for words, expected in (("no such filter", "no such filter"), ("No space left on device", "the disk is full")):
+        ffmpeg = script(tmp_path / "ffmpeg", f"echo '{words}' >&2; exit 3")
+        failed = FinalizeFailed.model_validate((await child.lines(made, FFMPEG_BIN=str(ffmpeg)))[-1])
+
+        assert expected in failed.error
+        assert failed.retryable
+        assert not failed.no_media
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_its_end_is_ffmpegs_end(child: Child, tmp_path: Path, number: signal.Signals) -> None:
+    pid_file = tmp_path / "pid"
+    ffmpeg = script(tmp_path / "ffmpeg", f"echo $$ > {pid_file}.new; mv {pid_file}.new {pid_file}; exec sleep 60")
+    made = task(capture(child.store, video(Codec.VP8, 2)), container=Container.MP4)
+
+    async with child.running(made, FFMPEG_BIN=str(ffmpeg)) as process:
+        await eventually(pid_file.exists, timeout=20)
+        pid = int(pid_file.read_text())
+        assert os.getpgid(pid) not in (os.getpgid(0), process.pid)
+        process.send_signal(number)
+        assert await asyncio.wait_for(process.wait(), 2) == -number
+        await eventually(lambda: not Path(f"/proc/{pid}/cmdline").exists(), timeout=2)
+
+
+async def test_storage_that_is_away_is_worth_another_attempt(finalizer: Finalizer) -> None:
+    made = capture(finalizer.store, video(Codec.VP8, 2))
+
+    class Away(TapeStore):
+        async def get(self, key: str) -> bytes:
+            raise Unavailable(f"the bucket of {key} is away")
+
+    finalizer.store = Away(finalizer.store.folder)
+    outcome = await finalizer.outcome(task(made, container=Container.WEBM))
+
+    assert isinstance(outcome, FinalizeFailed)
+    assert outcome.error.endswith("is away")
+    assert outcome.retryable
+
+
+async def test_a_full_disk_is_worth_another_attempt(finalizer: Finalizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Muxer, "write", full)
+
+    outcome = await finalizer.outcome(task(capture(finalizer.store, video(Codec.VP8, 2)), container=Container.WEBM))
+
+    assert isinstance(outcome, FinalizeFailed)
+    assert outcome.error.startswith("the disk is full")
+    assert outcome.retryable
+
+
+def script(path: Path, text: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path

@@ -267,8 +267,6 @@ def _drift(seconds: NDArray[np.float64], offsets: NDArray[np.float64]) -> float 
     low = np.array([np.quantile(offsets[block], LOWER) for block in blocks])
     apart = at[None, :] - at[:, None]
     far = apart > span / 4
-    if not far.any():
-        return None
     return float(np.median((low[None, :] - low[:, None])[far] / apart[far]))
 
 

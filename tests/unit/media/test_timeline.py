@@ -204,6 +204,17 @@ def test_b_frames_are_decoded_in_the_order_they_were_sent() -> None:
     assert decoded == sorted(set(decoded))
 
 
+def test_frames_without_b_frames_are_decoded_when_they_are_shown() -> None:
+    observer = Observer(90000)
+    observer.observe(1, 900, START_NS)
+    source = SourceTimeline(track=2, source="a", rank=1, clock=align({"a": observer}), reorder_depth=0)
+
+    placed = source.place(replace(FRAME, timestamp=900, first_sequence=1), duration_ns=7, lost=3)
+
+    assert (placed.pts_ns, placed.dts_ns) == (START_NS, START_NS)
+    assert (placed.track, placed.rank, placed.duration_ns, placed.lost) == (2, 1, 7, 3)
+
+
 def test_frames_are_sorted_for_as_long_as_they_are_held() -> None:
     held = Holdback()
     for at_ms in (50, 0, 40):

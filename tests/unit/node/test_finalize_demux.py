@@ -3,7 +3,7 @@
 import pytest
 
 from edumeet_recording.domain.codecs import Codec, Kind
-from edumeet_recording.media.rtcp import SenderReport, build_rtcp
+from edumeet_recording.media.rtcp import Bye, SenderReport, build_rtcp
 from edumeet_recording.media.rtp import build_rtp
 from edumeet_recording.media.tape import Record, RecordKind
 from edumeet_recording.node.demux import CaptureDemux, Source
@@ -116,7 +116,7 @@ def test_sender_reports_find_their_source() -> None:
     demux = CaptureDemux(0, [VIDEO])
     glimpse = demux.glance(record(101, 5, 1))
     assert glimpse is not None
-    compound = build_rtcp(SenderReport(5, 3 << 31, 990, 1, 1), SenderReport(77, 1, 1, 1, 1))
+    compound = build_rtcp(SenderReport(5, 3 << 31, 990, 1, 1), Bye((5,)), SenderReport(77, 1, 1, 1, 1))
 
     (report,) = demux.reports(Record(2, 1, RecordKind.RTCP, memoryview(compound)))
 
