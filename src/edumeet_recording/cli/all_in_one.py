@@ -63,7 +63,7 @@ def _welcome(url: str, token: str) -> Text:
         "and try, for one:",
         "",
         "  ORCHESTRATOR_URL=$URL edumeet-recording simulate-room --peer alice=opus+vp8 &",
-        "  edumeet-recording recordings start room-server-1 room-1 alice --stream opus:100:1 --stream vp8:101:2",
+        "  edumeet-recording recordings start room-server-1 room-1 alice --stream opus:111:1:5004",
         "  edumeet-recording recordings watch",
     )
     return Text("\n".join(lines))

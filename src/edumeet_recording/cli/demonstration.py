@@ -67,8 +67,8 @@ class _Stage:
 
 def _table(result: DemoResult) -> Table:
     table = Table(box=SIMPLE_HEAD)
-    for column in ("file", "status", "node", "duration", "size", "codecs", "A/V offset", "found", "lost", "checks"):
-        table.add_column(column, overflow="fold")
+    for column in ("file", "status", "node", "duration", "size", "codecs", "A/V p95", "found", "lost"):
+        table.add_column(column, no_wrap=True)
     for each in result.verdicts:
         content = each.content
         offset = content.offset_p95_ms
@@ -79,10 +79,9 @@ def _table(result: DemoResult) -> Table:
             f"{content.duration_s:.2f} s",
             size(each.path.stat().st_size),
             _codecs(each),
-            "" if offset is None else f"{content.offset_median_ms:+.0f} ms, p95 {offset:.0f} ms",
+            "" if offset is None else f"{offset:.0f} ms",
             f"{each.presence:.1%}",
             f"{each.loss:.2%}",
-            f"{len(each.failures)} failed" if each.failures else "all held",
             style="red" if each.failures else "",
         )
     return table
@@ -93,6 +92,8 @@ def _tell(result: DemoResult, failures: list[str]) -> None:
         f"Capturing cost {result.capture_ms:.1f} ms of one core for each second of each recording "
         f"({result.capture_ms / 10:.2f} %), two whole node processes included. It all took {result.took_s:.0f} s."
     )
+    if not failures:
+        stdout.print("Every check held.", style="green")
     for failure in failures:
         stdout.print(f"failed: {failure}", style="red")
 
@@ -124,4 +125,4 @@ def _as_data(result: DemoResult) -> dict[str, object]:
 
 
 def _codecs(verdict: Verdict) -> str:
-    return " + ".join(each.codec for each in (verdict.content.audio, verdict.content.video) if each)
+    return "+".join(each.codec for each in (verdict.content.audio, verdict.content.video) if each)

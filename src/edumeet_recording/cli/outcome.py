@@ -83,7 +83,7 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 def _expected(error: BaseException) -> Failure | None:
     match error:
         case ApiError():
-            return Failure(_code_of_answer(error), error.message + _hint(error.status))
+            return Failure(_code_of_answer(error), _told(error) + _hint(error.status))
         case errors.OrchestratorError():
             code = next(_OF_ERROR[kind] for kind in type(error).__mro__ if kind in _OF_ERROR)
             named = f"{error.field}: " if error.field else ""
@@ -98,6 +98,12 @@ def _expected(error: BaseException) -> Failure | None:
             return Failure(ExitCode.FAILED, str(error))
         case _:
             return None
+
+
+def _told(error: ApiError) -> str:
+    """What is wrong, with the name of each field that is."""
+    wrong = error.problem.errors
+    return "; ".join(f"{each.field}: {each.reason}" for each in wrong) if wrong else error.message
 
 
 def _code_of_answer(error: ApiError) -> ExitCode:

@@ -7,8 +7,10 @@ from pydantic_core import to_json
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-# names that users typed are shown as they are, not read as markup
-stdout = Console(highlight=False, markup=False, emoji=False)
+PIPED_COLUMNS = 120
+
+# a file or pipe has no width of its own; names that users typed are shown as they are, not read as markup
+stdout = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else PIPED_COLUMNS)
 stderr = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 

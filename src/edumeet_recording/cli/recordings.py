@@ -30,15 +30,15 @@ Wait = Annotated[bool, typer.Option("--wait", help="Wait until the file is made.
 
 
 def parse_stream(text: str) -> dict[str, object]:
-    """A stream as the command line names it: CODEC:PAYLOADTYPE[:SSRC[:PORT]]."""
+    """A stream as the command line names it: CODEC:PAYLOADTYPE, or with :SSRC:PORT of the sender."""
     codec, *numbers = text.split(":")
     try:
         kind = kind_of(CodecName(codec.lower()))
         named = dict(zip(("payloadType", "ssrc", "port"), map(int, numbers), strict=False))
     except ValueError as error:
         raise typer.BadParameter(f"{text}: {error}") from error
-    if not 1 <= len(numbers) <= 3:
-        raise typer.BadParameter(f"{text} is not like opus:111, vp8:96:87654321 or vp8:96:87654321:5006")
+    if len(numbers) not in {1, 3}:
+        raise typer.BadParameter(f"{text} is not like opus:111 or opus:111:12345678:5004")
     return {"kind": kind.value, "codecName": codec, **named}
 
 
@@ -51,7 +51,7 @@ def start(
     stream: Annotated[
         list[str],
         typer.Option(
-            metavar="CODEC:PAYLOADTYPE[:SSRC[:PORT]]", help="A stream of the peer; once for each.", show_default=False
+            metavar="CODEC:PAYLOADTYPE[:SSRC:PORT]", help="A stream of the peer; once for each.", show_default=False
         ),
     ],
     container: Annotated[Container, typer.Option("--format", help="Format of the file.")] = Container.MP4,
@@ -70,7 +70,7 @@ def start(
 
     The room server is asked to send the peer's RTP; with --client, send it yourself to the address in the answer.
 
-    [dim]edumeet-recording recordings start room-server-1 room-1 alice --stream opus:111:1001 --stream vp8:96:1002[/dim]
+    [dim]edumeet-recording recordings start room-server-1 room-1 alice --stream opus:111:12345678:5004[/dim]
 
     [dim]edumeet-recording recordings start room-server-1 try me --stream opus:111 --stream vp8:96 --client[/dim]
     """

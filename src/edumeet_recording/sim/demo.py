@@ -24,7 +24,7 @@ from edumeet_recording.sim.verdict import Verdict, judge
 from edumeet_recording.wire.http import StartRecording
 from edumeet_recording.wire.views import Recording
 
-ROOM_SERVER, ROOM = "demo-room-server", "demo-room"
+ROOM_SERVER = "demo-room-server"
 PEERS = MappingProxyType(
     {
         "alice": PeerMedia(audio=Codec.OPUS, video=Codec.VP8, index=0),
@@ -41,8 +41,9 @@ POLL_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """One recording of the demo."""
+    """One recording of the demo. Two rooms, since one node takes all of a room where it can."""
 
+    room_id: str
     peer_id: str
     container: Container
 
@@ -53,10 +54,10 @@ class Take:
 
 
 TAKES = (
-    Take("alice", Container.MP4),  # VP8 does not go into mp4: transcoded
-    Take("alice", Container.WEBM),
-    Take("bob", Container.MKV),
-    Take("carol", Container.WEBM),
+    Take("lecture", "alice", Container.MP4),  # VP8 does not go into mp4: transcoded
+    Take("lecture", "alice", Container.WEBM),
+    Take("seminar", "bob", Container.MKV),
+    Take("seminar", "carol", Container.WEBM),
 )
 
 
@@ -140,10 +141,11 @@ async def _service(
             server_id=ROOM_SERVER,
             orchestrator_url=url,
             registration_secret=registration_secret,
-            room_id=ROOM,
-            peers=PEERS,
+            peers={},
         )
         rooms = await stack.enter_async_context(SimulatedRoomServer(options))
+        for room_id, peer_id in sorted({(take.room_id, take.peer_id) for take in TAKES}):
+            rooms.add_peer(room_id, peer_id, PEERS[peer_id])
         now = time.time_ns() / 1e9
         token = issue_token(jwt_secret, subject="demo", scopes=tuple(Scope), tenant=None, ttl_s=3600, now=now)
         client = await stack.enter_async_context(RecordingClient(url, token))
@@ -177,13 +179,13 @@ def _request(take: Take) -> StartRecording:
     media = PEERS[take.peer_id]
     # what a room server will really send it says itself: these are only what was asked for
     streams = [
-        {"kind": "audio", "codecName": media.audio, "payloadType": 111, "ssrc": 1001},
-        {"kind": "video", "codecName": media.video, "payloadType": 96, "ssrc": 1002},
+        {"kind": "audio", "codecName": media.audio, "payloadType": 111, "ssrc": 1001, "port": 5004},
+        {"kind": "video", "codecName": media.video, "payloadType": 96, "ssrc": 1002, "port": 5006},
     ]
     return StartRecording.model_validate(
         {
             "roomServerId": ROOM_SERVER,
-            "roomId": ROOM,
+            "roomId": take.room_id,
             "peerId": take.peer_id,
             "rtpStreams": tuple(each for each in streams if each["codecName"]),
             "options": {"format": take.container},
@@ -228,5 +230,5 @@ async def _judged(
     path = folder / take.file_name
     await client.download(recording, path)
     report = await client.report(recording.job_id)
-    plan = rooms.plan(ROOM, take.peer_id)
+    plan = rooms.plan(take.room_id, take.peer_id)
     return await asyncio.to_thread(judge, recording, path, report, PEERS[take.peer_id], plan)
