@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -19,8 +20,18 @@ from edumeet_recording.sim.rooms import Rooms
 from edumeet_recording.wire.room_link import Configured
 
 SECONDS = 3
-FIRST_PORT = 36200
-"""FFmpeg wants to be told its ports; it takes the next one for RTCP."""
+
+
+def _free_port() -> int:
+    """FFmpeg wants to be told its port, and takes the next one for RTCP."""
+    while True:
+        with socket.socket(type=socket.SOCK_DGRAM) as media, socket.socket(type=socket.SOCK_DGRAM) as control:
+            media.bind(("127.0.0.1", 0))
+            port: int = media.getsockname()[1]
+            with contextlib.suppress(OSError, OverflowError):
+                control.bind(("127.0.0.1", port + 1))
+                if port % 2 == 0:
+                    return port
 
 
 def _sdp(codec: Codec, port: int) -> str:
@@ -67,7 +78,7 @@ async def test_ffmpeg_records_it(rooms: Rooms, tmp_path: Path, codecs: tuple[Cod
     async with contextlib.AsyncExitStack() as recorders:
         children: list[asyncio.subprocess.Process] = []
         for index, codec in enumerate(codecs):
-            port = FIRST_PORT + 2 * list(Codec).index(codec)
+            port = _free_port()
             is_audio = kind_of(codec) is Kind.AUDIO
             media = PeerMedia(audio=codec if is_audio else None, video=None if is_audio else codec, index=index)
             rooms.add_peer("room", codec, media)

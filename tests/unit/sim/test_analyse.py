@@ -165,17 +165,37 @@ def test_silence_and_darkness_hold_no_events(tmp_path: Path) -> None:
     assert report.audio.tone_index is None
 
 
-def test_a_damaged_file_is_counted(tmp_path: Path) -> None:
+def _video_packets(path: Path) -> list[bytes]:
+    with av.open(str(path)) as container:
+        return [bytes(packet) for packet in container.demux(video=0) if packet.size]
+
+
+def test_packets_that_do_not_decode_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "damaged.mkv"
     _write(path, audio=None)
-    damaged = bytearray(path.read_bytes())
-    damaged[len(damaged) // 3 : len(damaged) // 3 + 4000] = bytes(4000)
+    packets = _video_packets(path)
+    damaged = path.read_bytes()
+    for packet in packets[40:43]:
+        damaged = damaged.replace(packet, b"\xff" * len(packet))
     path.write_bytes(damaged)
 
     report = analyse(path)
 
+    assert report.decode_errors == 3
     assert report.video is not None
-    assert report.decode_errors > 0 or report.video.frames < SECONDS * 25
+    assert report.video.frames == SECONDS * 25 - 3
+
+
+def test_timestamps_that_go_back_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "disordered.mkv"
+    _write(path, audio=None)
+    disordered = bytearray(path.read_bytes())
+    # a SimpleBlock's time in its cluster, 16 bits and then the flags, stand before the frame (RFC 9559 §10.2)
+    time_at = disordered.index(_video_packets(path)[20]) - 3
+    disordered[time_at : time_at + 2] = bytes(2)
+    path.write_bytes(disordered)
+
+    assert analyse(path).disordered == 1
 
 
 def test_an_event_that_is_under_way_at_the_start_or_after_a_hole_is_not_counted(tmp_path: Path) -> None:
