@@ -209,8 +209,9 @@ class WatchHub:
                 job_ids = list({each.event.job_id for each in fed}) if followers else []
                 recordings = await views.recordings(conn, job_ids, None) if job_ids else []
             self._deliver_events(fed, {each.job_id: each for each in recordings}, followers)
-            more = len(fed) == EVENTS_A_READ
-        self._started.set()
+            more = len(fed) >= EVENTS_A_READ
+        if self._feed.caught_up:
+            self._started.set()
 
     def _deliver_events(
         self, fed: list[FedEvent], recordings: dict[str, Recording], followers: list[RecordingsFollower]

@@ -75,18 +75,28 @@ class EventFeed:
         """The id up to which everything was read; 0 before the first poll."""
         return 0 if self._order is None else self._order.position
 
+    @property
+    def caught_up(self) -> bool:
+        """True where the last poll left nothing behind that could be seen."""
+        return self._order is not None and not self._order.waits
+
     async def poll(self, conn: Connection, *, most: int = 500) -> list[FedEvent]:
-        """The next events; the first poll gives what was written shortly before."""
+        """The next events, about `most`; the first poll also gives what was written shortly before."""
         order = self._order
         if order is None:
             last = await _sql.last_event_id(conn)
             order = self._order = EventOrder(max(0, last - START_WINDOW))
-        writers = await _writers(conn) if order.waits else frozenset[str]()
-        fed = await events_after(conn, order.position, most=most)
-        count = order.release([each.event.id for each in fed], writers)
-        if count < len(fed):
+        released: list[FedEvent] = []
+        # a second look at once: most holes are those of transactions that have long been rolled back
+        for _ in range(2):
+            writers = await _writers(conn) if order.waits else frozenset[str]()
+            fed = await events_after(conn, order.position, most=most)
+            count = order.release([each.event.id for each in fed], writers)
+            released += fed[:count]
+            if count == len(fed):
+                break
             order.hold(fed[-1].event.id, await _writers(conn))
-        return fed[:count]
+        return released
 
 
 async def events_after(conn: Connection, after: int, *, most: int) -> list[FedEvent]:

@@ -74,11 +74,13 @@ class Writers(RuleBasedStateMachine):
 
     @rule(most=st.integers(1, 4))
     def poll(self, most: int) -> None:
-        writers = frozenset(self.drawn) if self.order.waits else frozenset[str]()
-        ids = [each for each in self.visible if each > self.order.position][:most]
-        count = self.order.release(ids, writers)
-        self.delivered += ids[:count]
-        if count < len(ids):
+        for _ in range(2):
+            writers = frozenset(self.drawn) if self.order.waits else frozenset[str]()
+            ids = [each for each in self.visible if each > self.order.position][:most]
+            count = self.order.release(ids, writers)
+            self.delivered += ids[:count]
+            if count == len(ids):
+                break
             self.order.hold(ids[-1], frozenset(self.drawn))
 
     @invariant()
