@@ -154,12 +154,19 @@ def request_of(wanted: Forwarding) -> ConfigureForwarding:
 
 
 def sent_streams(expected: tuple[Stream, ...], answer: Configured) -> tuple[Stream, ...]:
-    """The expected streams as they will really be sent; raises `RoomServerRefused` where one is missing."""
+    """The expected streams as they will really be sent; raises `RoomServerRefused` where there is none of them.
+
+    A stream the peer does not publish (its camera is off) stays as it was expected, from the same host as the others.
+    """
     sent = {stream.index: stream for stream in answer.rtp_streams}
-    missing = [stream.index for stream in expected if stream.index not in sent]
-    if missing:
-        raise RoomServerRefused(f"the room server's answer lacks stream {missing[0]}")
-    return tuple(_as_sent(stream, sent[stream.index]) for stream in expected)
+    hosts = {stream.source_ip for stream in sent.values()}
+    if not sent:
+        raise RoomServerRefused("the room server forwards none of the streams")
+    host = hosts.pop() if len(hosts) == 1 else None
+    return tuple(
+        _as_sent(stream, sent[stream.index]) if stream.index in sent else stream.model_copy(update={"source_ip": host})
+        for stream in expected
+    )
 
 
 def _as_sent(expected: Stream, sent: SentStream) -> Stream:

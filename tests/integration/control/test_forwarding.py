@@ -22,7 +22,7 @@ class ARoomServer:
     def __init__(self) -> None:
         self.asked: list[ConfigureForwarding | StopForwarding | RequestKeyFrameOf] = []
         self.failure: Exception | None = None
-        self.leaves_out = -1
+        self.leaves_out: set[int] = set()
 
     async def configure(self, request: ConfigureForwarding) -> Configured:
         await self.tell(request)
@@ -38,7 +38,7 @@ class ARoomServer:
                     source_ip="127.0.0.1",
                 )
                 for stream in request.rtp_streams
-                if stream.index != self.leaves_out
+                if stream.index not in self.leaves_out
             )
         )
 
@@ -97,16 +97,25 @@ async def test_an_unreachable_room_server_is_named_and_asked_again(service: Serv
     assert len(room.asked) == 1
 
 
-async def test_a_refusal_and_an_answer_without_a_stream_are_reasons(service: Service) -> None:
+async def test_a_refusal_and_an_answer_without_streams_are_reasons(service: Service) -> None:
     room = ARoomServer()
     job_id, loop = await prepared(service, room)
     room.failure = RoomServerRefused("no such peer", code="no_such_peer")
     await loop.tick()
     assert (await service.job(job_id)).reason == Reason.ROOM_SERVER_REFUSED
-    room.failure, room.leaves_out = None, 1
+    room.failure, room.leaves_out = None, {0, 1}
     await service.pool.execute("UPDATE captures SET forwarding_retry_at = NULL")
     await loop.tick()
-    assert (await service.job(job_id)).reason_detail == "the room server's answer lacks stream 1"
+    assert (await service.job(job_id)).reason_detail == "the room server forwards none of the streams"
+
+
+async def test_a_peer_without_camera_is_recorded_all_the_same(service: Service) -> None:
+    room = ARoomServer()
+    room.leaves_out = {1}
+    _, loop = await prepared(service, room)
+    await loop.tick()
+    (capture,) = (await service.desired()).captures
+    assert [(stream.ssrc, stream.source_ip) for stream in capture.streams] == [(1000, "127.0.0.1"), (None, "127.0.0.1")]
 
 
 async def test_stopping_is_told_until_heard(service: Service) -> None:
