@@ -92,6 +92,8 @@ async def test_copies_what_the_container_takes(finalizer: Finalizer, codec: Code
         (Codec.H264, Container.WEBM, None, "vp9"),
         (Codec.H264, Container.MP4, Quality.LOW, "h264"),
         (Codec.VP8, Container.MKV, Quality.HIGH, "h264"),
+        (Codec.AV1, Container.MP4, Quality.MEDIUM, "h264"),
+        (Codec.VP9, Container.WEBM, Quality.LOW, "vp9"),
     ],
 )
 async def test_transcodes_what_it_does_not_take(
@@ -178,8 +180,20 @@ async def test_a_mute_is_a_gap_in_its_place(finalizer: Finalizer) -> None:
         assert gap["durationS"] == pytest.approx(30, abs=0.1)
 
 
-async def test_a_change_of_size_is_kept_by_copy_and_told(finalizer: Finalizer) -> None:
-    done, found = await finalizer.done(task(three_sizes(finalizer.store), container=Container.WEBM))
+@pytest.mark.parametrize(
+    ("codec", "container"),
+    [
+        (Codec.VP8, Container.WEBM),
+        (Codec.VP9, Container.MP4),
+        (Codec.H264, Container.MP4),
+        (Codec.H264, Container.MKV),
+        (Codec.AV1, Container.MP4),
+    ],
+)
+async def test_a_change_of_size_is_kept_by_copy_and_told(
+    finalizer: Finalizer, codec: Codec, container: Container
+) -> None:
+    done, found = await finalizer.done(task(three_sizes(finalizer.store, codec), container=container))
 
     assert found.video is not None
     assert found.video.sizes == ((160, 90), (320, 180), (90, 160))
@@ -188,7 +202,7 @@ async def test_a_change_of_size_is_kept_by_copy_and_told(finalizer: Finalizer) -
 
 
 async def test_a_change_of_size_is_fitted_into_one_by_transcode(finalizer: Finalizer) -> None:
-    done, found = await finalizer.done(task(three_sizes(finalizer.store), container=Container.MP4))
+    done, found = await finalizer.done(task(three_sizes(finalizer.store, Codec.VP8), container=Container.MP4))
 
     assert found.video is not None
     assert found.video.sizes == ((320, 180),)
@@ -446,10 +460,10 @@ def with_b_frames(seconds: int) -> Sent:
     return Sent(Codec.H264, tuple(datagrams), 1)
 
 
-def three_sizes(store: TapeStore) -> TaskCapture:
+def three_sizes(store: TapeStore, codec: Codec) -> TaskCapture:
     """160x90, then 320x180, then portrait, each for four seconds, as a simulcast sender does it."""
     parts = [
-        video(Codec.VP8, 4, shape=shape, first_number=100 * number)
+        video(codec, 4, shape=shape, first_number=100 * number)
         for number, shape in enumerate((Shape(160, 90, 25), Shape(320, 180, 25), Shape(90, 160, 25)))
     ]
     joined = replace(parts[0], datagrams=tuple(one for part in parts for one in part.datagrams))

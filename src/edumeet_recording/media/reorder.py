@@ -40,12 +40,13 @@ class Extender:
             self._sequence, self._timestamp = sequence + 0x10000, timestamp + 0x1_0000_0000
             return self._sequence, self._timestamp
         step = (sequence - self._sequence) & 0xFFFF
-        extended = self.timestamp(timestamp)
-        if (step == 0 or step > 0x10000 - LATE_PACKETS) and self._behind <= extended - self._timestamp <= self._ahead:
-            return self._sequence - (-step & 0xFFFF), extended
+        # As `timestamp`, written out: this runs for every packet, twice.
+        ahead = ((timestamp - self._timestamp + 0x8000_0000) & 0xFFFF_FFFF) - 0x8000_0000
+        if (step == 0 or step > 0x10000 - LATE_PACKETS) and self._behind <= ahead <= self._ahead:
+            return self._sequence - (-step & 0xFFFF), self._timestamp + ahead
         self._sequence += step or 0x10000
-        self._timestamp = extended
-        return self._sequence, extended
+        self._timestamp += ahead
+        return self._sequence, self._timestamp
 
     def timestamp(self, timestamp: int) -> int:
         """The extension of a timestamp that lies near the newest packet's."""

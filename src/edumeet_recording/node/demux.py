@@ -11,6 +11,7 @@ from edumeet_recording.media.rtp import RtpPacket, parse_rtp
 from edumeet_recording.media.tape import Record, RecordKind
 from edumeet_recording.wire.node_link import Stream
 
+_RTP = int(RecordKind.RTP)
 _FIXED_HEADER = struct.Struct("!xBHII")
 _ORIGINAL_SEQUENCE = struct.Struct("!H")
 
@@ -38,27 +39,29 @@ class CaptureDemux:
     def __init__(self, capture: int, streams: Sequence[Stream]) -> None:
         self._capture = capture
         self._streams = {stream.index: stream for stream in streams}
-        self._extenders: dict[Source, Extender] = {}
-        self._known: dict[tuple[int, int, int], Source] = {}
+        self._known: dict[tuple[int, int, int], tuple[Source, Extender]] = {}
         """By stream index, payload type and SSRC."""
-        self._newest: dict[int, Source] = {}
+        self._newest: dict[int, tuple[Source, Extender]] = {}
         self.foreign = 0
         """Datagrams that do not parse, or are none of their stream's."""
 
     def glance(self, record: Record) -> Glimpse | None:
         """The media packet of a record; None where it is RTCP, none of ours, or of a stream that is not wanted."""
-        if record.kind != RecordKind.RTP or record.stream not in self._streams:
+        _, stream, kind, payload = record
+        if kind != _RTP or stream not in self._streams:
             return None
-        if len(record.payload) < 12:
+        if len(payload) < 12:
             self.foreign += 1
             return None
-        marked_type, sequence, timestamp, ssrc = _FIXED_HEADER.unpack_from(record.payload)
-        source = self._known.get((record.stream, marked_type & 0x7F, ssrc))
-        if source is None:
-            source = self._new_source(self._streams[record.stream], marked_type & 0x7F, ssrc)
-        if source is None:
+        marked_type, sequence, timestamp, ssrc = _FIXED_HEADER.unpack_from(payload)
+        known = self._known.get((stream, marked_type & 0x7F, ssrc))
+        if known is None:
+            known = self._new_source(self._streams[stream], marked_type & 0x7F, ssrc)
+        if known is None:
             return self._retransmitted(record)
-        return Glimpse(source, *self._extenders[source].extend(sequence, timestamp), again=False)
+        source, extender = known
+        sequence, timestamp = extender.extend(sequence, timestamp)
+        return Glimpse(source, sequence, timestamp, False)
 
     def ordered(self, glimpse: Glimpse, record: Record) -> Ordered | None:
         """The whole packet that a glance at `record` gave; None where it does not parse."""
@@ -81,34 +84,34 @@ class CaptureDemux:
         for packet in packets:
             if not isinstance(packet, SenderReport):
                 continue
-            for source, extender in self._extenders.items():
+            for source, extender in self._known.values():
                 if source.ssrc == packet.ssrc:
                     yield source, packet.ntp * 1_000_000_000 >> 32, extender.timestamp(packet.rtp_timestamp)
 
-    def _new_source(self, stream: Stream, payload_type: int, ssrc: int) -> Source | None:
+    def _new_source(self, stream: Stream, payload_type: int, ssrc: int) -> tuple[Source, Extender] | None:
         if payload_type != stream.payload_type or stream.ssrc not in (None, ssrc):
             return None
-        source = Source(self._capture, stream.index, ssrc)
-        self._known[stream.index, payload_type, ssrc] = source
-        self._newest[stream.index] = source
-        self._extenders[source] = Extender(stream.clock_rate)
-        return source
+        known = Source(self._capture, stream.index, ssrc), Extender(stream.clock_rate)
+        self._known[stream.index, payload_type, ssrc] = self._newest[stream.index] = known
+        return known
 
     def _retransmitted(self, record: Record) -> Glimpse | None:
         """The packet that a retransmission carries: its payload begins with the original sequence number."""
         stream = self._streams[record.stream]
-        source = self._newest.get(stream.index)
+        newest = self._newest.get(stream.index)
         packet = self._parsed(record)
         is_rtx = (
             packet is not None
             and packet.payload_type == stream.rtx_payload_type
             and stream.rtx_ssrc in (None, packet.ssrc)
         )
-        if packet is None or not is_rtx or source is None or len(packet.payload) < _ORIGINAL_SEQUENCE.size:
+        if packet is None or not is_rtx or newest is None or len(packet.payload) < _ORIGINAL_SEQUENCE.size:
             self.foreign += 1
             return None
         (sequence,) = _ORIGINAL_SEQUENCE.unpack_from(packet.payload)
-        return Glimpse(source, *self._extenders[source].extend(sequence, packet.timestamp), again=True)
+        source, extender = newest
+        sequence, timestamp = extender.extend(sequence, packet.timestamp)
+        return Glimpse(source, sequence, timestamp, True)
 
     def _parsed(self, record: Record) -> RtpPacket | None:
         try:

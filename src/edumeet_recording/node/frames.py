@@ -38,7 +38,7 @@ class SourceReader:
         return [self._place(frame) for item in items for frame in self.depacketizer.push(*item)]
 
     def _place(self, frame: Frame) -> TimedFrame:
-        lost = self.reorderer.lost + self.reorderer.restarts + self.depacketizer.damaged
+        lost = self.reorderer.lost + self.depacketizer.damaged
         return self.timeline.place(frame, duration_ns=self._duration_ns(frame), lost=lost)
 
     def _duration_ns(self, frame: Frame) -> int:
