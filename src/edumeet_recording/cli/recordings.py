@@ -222,7 +222,7 @@ def download(
         if found.status in CAPTURING or found.status is JobStatus.PENDING:
             raise Conflict(f"recording {job} is {found.status}: stop it first")
         found = await ended(client, job, quiet=as_json)
-        target = _target(found, output)
+        target = target_of(found, output)
         await fetch(client, found, target, quiet=as_json)
         fetched: dict[str, object] = {"path": str(target.absolute()), "file": found.file}
         print_answer(fetched, f"{target}  {size(target.stat().st_size)}", as_json=as_json)
@@ -261,7 +261,7 @@ def _line(event: JobEvent, recording: Recording | None) -> Text:
     return Text.assemble(*parts)
 
 
-def _target(recording: Recording, output: Path | None) -> Path:
+def target_of(recording: Recording, output: Path | None) -> Path:
     """Where the file goes; whatever the peer is called, its name stays in the folder."""
     name = (
         f"{re.sub('[^A-Za-z0-9_-]+', '_', recording.peer_id)[:40]}-{recording.job_id[:12]}.{recording.options.format}"

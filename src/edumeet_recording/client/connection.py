@@ -51,7 +51,7 @@ class Connection:
         A `repeatable` request is sent again, with growing pauses or as `Retry-After` says, while the service is away.
         """
         async for attempt in stamina.retry_context(
-            on=_pause_before_next, attempts=ATTEMPTS if repeatable else 1, timeout=None, wait_max=LONGEST_PAUSE_S
+            on=pause_before_next, attempts=ATTEMPTS if repeatable else 1, timeout=None, wait_max=LONGEST_PAUSE_S
         ):
             with attempt:
                 return await self._once(method, path, params, body, headers or {})
@@ -91,7 +91,7 @@ async def _checked(response: httpx2.Response) -> httpx2.Response:
     return response
 
 
-def _pause_before_next(error: Exception) -> bool | float:
+def pause_before_next(error: Exception) -> bool | float:
     """Whether another attempt may help; a number is the pause in seconds before it."""
     if isinstance(error, Unavailable):
         return error.code == "unreachable"

@@ -53,11 +53,14 @@ class Download:
         if here >= self.file.bytes:
             progressed(here, self.file.bytes)
             return
-        wanted = {"Range": f"bytes={here}-", "If-Range": f'"{self.file.sha256}"'} if here else {}
+        # ranges count the bytes of the file, not those of a compressed copy
+        wanted = {"Accept-Encoding": "identity"}
+        if here:
+            wanted |= {"Range": f"bytes={here}-", "If-Range": f'"{self.file.sha256}"'}
         async with self.connection.stream(self.file.url, wanted) as response:
             continued = response.status_code == HTTPStatus.PARTIAL_CONTENT
             with self.part.open("ab" if continued else "wb") as output:
-                async for piece in response.aiter_raw():
+                async for piece in response.aiter_bytes():
                     output.write(piece)
                     progressed(output.tell(), self.file.bytes)
 
