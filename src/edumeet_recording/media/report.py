@@ -121,8 +121,13 @@ def _stream(track: TrackFacts) -> dict[str, object]:
         "senderReportNudgeMs": None if track.nudge_ns is None else round(track.nudge_ns / 1e6, 3),
         "gapCount": summary.gap_count,
         "gapS": round(summary.gap_s, 3),
-        "gaps": [{"atS": gap.at_s, "durationS": round(gap.duration_s, 3), "cause": gap.cause} for gap in summary.gaps],
-        "resolutions": [{"atS": one.at_s, "width": one.width, "height": one.height} for one in summary.resolutions],
+        "gaps": [
+            {"atS": round(gap.at_s, 3), "durationS": round(gap.duration_s, 3), "cause": gap.cause}
+            for gap in summary.gaps
+        ],
+        "resolutions": [
+            {"atS": round(one.at_s, 3), "width": one.width, "height": one.height} for one in summary.resolutions
+        ],
         "sources": [asdict(source) for source in track.sources],
     }
 
