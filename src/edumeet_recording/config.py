@@ -1,4 +1,4 @@
-"""All configuration: read from the environment once, checked, frozen, and passed whole; nothing else reads the environment."""
+"""All configuration: read from the environment once, here only, checked, frozen, and passed whole."""
 
 import os
 from collections.abc import Mapping
@@ -19,16 +19,28 @@ class _Settings(BaseSettings):
 class CommonSettings(_Settings):
     """What every process reads."""
 
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity that is logged.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severity that is logged."
+    )
     log_format: Literal["console", "json"] = Field("console", description="`json` for log collectors.")
-    state_dir: Path = Field(Path(".state"), description="Folder for what must outlive a restart: embedded PostgreSQL, spool, journal, default storage.")
-    storage_url: str = Field("", description="Object storage for tapes and files: file:///path, s3://bucket/prefix, gs://…, az://…; empty: STATE_DIR/storage.")
+    state_dir: Path = Field(
+        Path(".state"),
+        description="Folder for what must outlive a restart: embedded PostgreSQL, spool, journal, default storage.",
+    )
+    storage_url: str = Field(
+        "",
+        description="Storage of tapes and files: file:///path, s3://bucket/prefix, gs://…, az://…; else STATE_DIR/storage.",
+    )
     storage_endpoint: str = Field("", description="Endpoint of an S3-compatible server; empty for AWS.")
     storage_region: str = Field("us-east-1", description="Region of the bucket.")
-    storage_access_key: SecretStr = Field(SecretStr(""), description="Access key id; empty: the provider's own credential chain.")
+    storage_access_key: SecretStr = Field(
+        SecretStr(""), description="Access key id; empty: the provider's own credential chain."
+    )
     storage_secret_key: SecretStr = Field(SecretStr(""), description="Secret access key.")
     storage_allow_http: bool = Field(False, description="Allow an http:// storage endpoint.")
-    ffmpeg_bin: str = Field("", description="FFmpeg to transcode with; empty: the one that is installed with this package.")
+    ffmpeg_bin: str = Field(
+        "", description="FFmpeg to transcode with; empty: the one that is installed with this package."
+    )
 
     @property
     def storage_location(self) -> str:
@@ -41,31 +53,61 @@ class OrchestratorSettings(CommonSettings):
 
     host: str = Field("127.0.0.1", description="Address the API listens on.")
     port: PortNumber = Field(8080, description="Port of the API.")
-    public_url: str = Field("", description="URL under which clients reach the API, where it differs from HOST and PORT.")
-    database_url: SecretStr = Field(SecretStr(""), description="postgresql://user:password@host/database; empty: an embedded PostgreSQL under STATE_DIR.")
+    public_url: str = Field(
+        "", description="URL under which clients reach the API, where it differs from HOST and PORT."
+    )
+    database_url: SecretStr = Field(
+        SecretStr(""),
+        description="postgresql://user:password@host/database; empty: an embedded PostgreSQL under STATE_DIR.",
+    )
     database_pool_size: int = Field(10, ge=2, le=200, description="Connections of one replica.")
-    jwt_secret: SecretStr = Field(SecretStr(""), description="HS256 secret of at least 32 characters; or set JWT_PUBLIC_KEY or JWT_JWKS_URL.")
+    jwt_secret: SecretStr = Field(
+        SecretStr(""), description="HS256 secret of at least 32 characters; or set JWT_PUBLIC_KEY or JWT_JWKS_URL."
+    )
     jwt_public_key: str = Field("", description="PEM public key for RS256, ES256 or EdDSA tokens.")
     jwt_jwks_url: str = Field("", description="JWKS document with the keys of RS256, ES256 or EdDSA tokens.")
     jwt_audience: str = Field("", description="Required `aud` of tokens; empty: not checked.")
     jwt_issuer: str = Field("", description="Required `iss` of tokens; empty: not checked.")
-    registration_secret: SecretStr = Field(SecretStr(""), description="Secret that nodes and room servers must present to register; empty: registration is open (a warning says so).")
-    node_url_allow: str = Field("", description="Comma-separated hosts, *.suffixes or CIDRs that node and room server URLs may point at; empty: all but link-local and metadata addresses.")
+    registration_secret: SecretStr = Field(
+        SecretStr(""),
+        description="Secret that nodes and room servers must present to register; empty: anyone may (with a warning).",
+    )
+    node_url_allow: str = Field(
+        "",
+        description=(
+            "Comma-separated hosts, *.suffixes or CIDRs that node and room server URLs may point at; "
+            "empty: all but link-local and metadata addresses."
+        ),
+    )
     max_body_bytes: int = Field(262144, ge=1024, le=16777216, description="Largest request body of the API.")
     heartbeat_timeout_s: Seconds = Field(3, description="A node without heartbeat for this long is unhealthy.")
-    room_server_timeout_s: Seconds = Field(30, description="A room server that has sent heartbeats and stops for this long is unhealthy.")
+    room_server_timeout_s: Seconds = Field(
+        30, description="A room server that has sent heartbeats and stops for this long is unhealthy."
+    )
     room_server_request_timeout_s: Seconds = Field(5, description="Time a room server has to answer one request.")
-    room_server_grace_s: Seconds = Field(60, description="Time a lost room server has to come back before its jobs are finalized.")
+    room_server_grace_s: Seconds = Field(
+        60, description="Time a lost room server has to come back before its jobs are finalized."
+    )
     queue_limit: int = Field(1000, ge=0, description="Jobs that may wait for capacity; more are refused with 503.")
     queue_deadline_s: Seconds = Field(600, description="A job that waited this long for a node fails.")
     prepare_timeout_s: Seconds = Field(5, description="Time a node has to open its ports before another is tried.")
     no_media_timeout_s: Seconds = Field(60, description="A recording that never gets a packet ends after this.")
-    media_ended_timeout_s: Seconds = Field(3600, description="A recording whose streams have all been silent for this long is finalized.")
+    media_ended_timeout_s: Seconds = Field(
+        3600, description="A recording whose streams have all been silent for this long is finalized."
+    )
     max_duration_s: Seconds = Field(43200, description="Longest recording unless options.maxDuration says less.")
-    drain_deadline_s: Seconds = Field(3600, description="Time a node has to ship its tape after stop, while its storage may be away.")
-    interrupted_deadline_s: Seconds = Field(300, description="Time an interrupted recording waits for another node before it is finalized as it is.")
-    processing_lease_s: Seconds = Field(30, description="A finalization without a sign of life for this long is given to another node.")
-    processing_attempts: int = Field(3, ge=1, le=20, description="Attempts at finalizing before a job fails (its tape is kept).")
+    drain_deadline_s: Seconds = Field(
+        3600, description="Time a node has to ship its tape after stop, while its storage may be away."
+    )
+    interrupted_deadline_s: Seconds = Field(
+        300, description="Time an interrupted recording waits for another node before it is finalized as it is."
+    )
+    processing_lease_s: Seconds = Field(
+        30, description="A finalization without a sign of life for this long is given to another node."
+    )
+    processing_attempts: int = Field(
+        3, ge=1, le=20, description="Attempts at finalizing before a job fails (its tape is kept)."
+    )
     tape_retention_s: float = Field(86400, ge=0, description="Tapes of completed recordings are deleted after this.")
     metrics_interval_s: Seconds = Field(15, description="Interval of rows in system_metrics.")
 
@@ -85,22 +127,38 @@ class OrchestratorSettings(CommonSettings):
 class NodeSettings(CommonSettings):
     """What an FFmpeg node reads."""
 
-    orchestrator_url: str = Field("http://127.0.0.1:8080", description="URL of the orchestrator (any replica, or the balancer before them).")
+    orchestrator_url: str = Field(
+        "http://127.0.0.1:8080", description="URL of the orchestrator (any replica, or the balancer before them)."
+    )
     node_id: str = Field("", description="Id of this node; empty: made once and kept under STATE_DIR.")
     node_host: str = Field("127.0.0.1", description="Address the node's own /health and /metrics listen on.")
     node_port: PortNumber = Field(0, description="Port of /health and /metrics; 0: any free one.")
-    node_url: str = Field("", description="URL under which the orchestrator reaches /health; empty: from NODE_HOST and the port.")
+    node_url: str = Field(
+        "", description="URL under which the orchestrator reaches /health; empty: from NODE_HOST and the port."
+    )
     node_region: str = Field("default", description="Region the node is in.")
-    node_failure_domain: str = Field("", description="Host, rack or zone: standby captures go to another one; empty: the node's own.")
-    registration_secret: SecretStr = Field(SecretStr(""), description="The orchestrator's registration secret, where it has one.")
+    node_failure_domain: str = Field(
+        "", description="Host, rack or zone: standby captures go to another one; empty: the node's own."
+    )
+    registration_secret: SecretStr = Field(
+        SecretStr(""), description="The orchestrator's registration secret, where it has one."
+    )
     media_bind_ip: str = Field("127.0.0.1", description="Address RTP is received on; 0.0.0.0 for all.")
-    media_ip: str = Field("", description="Address room servers send RTP to; empty: MEDIA_BIND_IP, or with 0.0.0.0 the address of the route to the orchestrator.")
+    media_ip: str = Field(
+        "",
+        description=(
+            "Address room servers send RTP to; "
+            "empty: MEDIA_BIND_IP, or with 0.0.0.0 the address of the route to the orchestrator."
+        ),
+    )
     rtp_port_min: PortNumber = Field(40000, description="First UDP port for RTP; open this range to the room servers.")
     rtp_port_max: PortNumber = Field(49999, description="Last UDP port for RTP.")
     capture_processes: int = Field(0, ge=0, le=256, description="Processes that write tape; 0: one a core.")
     chunk_seconds: Seconds = Field(4, description="Length of a tape chunk.")
     processing_slots: int = Field(1, ge=0, le=256, description="Finalizations at a time; 0: this node only captures.")
-    receive_buffer_bytes: int = Field(4194304, ge=65536, description="Socket buffer asked for; the kernel caps it at net.core.rmem_max.")
+    receive_buffer_bytes: int = Field(
+        4194304, ge=65536, description="Socket buffer asked for; the kernel caps it at net.core.rmem_max."
+    )
 
     @model_validator(mode="after")
     def _ports_in_order(self) -> "NodeSettings":
@@ -114,7 +172,9 @@ class ClientSettings(_Settings):
 
     model_config = SettingsConfigDict(env_prefix="EDUMEET_RECORDING_")
 
-    url: str = Field("http://127.0.0.1:8080", description="URL of the service that commands such as `recordings list` speak to.")
+    url: str = Field(
+        "http://127.0.0.1:8080", description="URL of the service that commands such as `recordings list` speak to."
+    )
     token: SecretStr = Field(SecretStr(""), description="Token they present; `edumeet-recording token` issues one.")
 
 
@@ -129,5 +189,6 @@ def origins(kind: type[BaseSettings]) -> dict[str, Literal["environment", ".env"
     """Where the value of each field comes from."""
     environment, file = EnvSettingsSource(kind)(), DotEnvSettingsSource(kind)()
     return {
-        name: "environment" if name in environment else ".env" if name in file else "default" for name in kind.model_fields
+        name: "environment" if name in environment else ".env" if name in file else "default"
+        for name in kind.model_fields
     }

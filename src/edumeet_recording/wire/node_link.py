@@ -12,7 +12,7 @@ from pydantic import Field, TypeAdapter
 
 from edumeet_recording.domain.capture import CaptureRole, CaptureState
 from edumeet_recording.domain.codecs import Codec, Container, Kind, Quality
-from edumeet_recording.wire.base import Message
+from edumeet_recording.wire.base import EpochSeconds, Int32, Int64, Message
 
 PROTOCOL = 1
 
@@ -71,13 +71,13 @@ class DesiredCapture(Message):
 class TapeChunk(Message):
     """A stored chunk of tape. `first_ns`/`last_ns`: arrival times of its first and last record (epoch, nanoseconds)."""
 
-    seq: int
+    seq: Int32
     key: str
-    bytes: int
+    bytes: Int64
     sha256: str
-    records: int = 0
-    first_ns: int | None = None
-    last_ns: int | None = None
+    records: Int32 = 0
+    first_ns: Int64 | None = None
+    last_ns: Int64 | None = None
 
 
 class TaskCapture(Message):
@@ -112,7 +112,7 @@ class FinalizeTask(Message):
 
 
 class StreamStats(Message):
-    """Live numbers of one stream. `jitter_ms` by RFC 3550 §6.4.1; `lost` is what never came, retransmissions counted as come."""
+    """Live numbers of one stream. `jitter_ms` by RFC 3550 §6.4.1; `lost` is what never came, asked again or not."""
 
     index: int
     packets: int = 0
@@ -122,20 +122,23 @@ class StreamStats(Message):
     recovered: int = 0
     jitter_ms: float = 0.0
     key_frames: int = 0
-    last_packet_at: float | None = None
+    last_packet_at: EpochSeconds | None = None
 
 
 class CaptureReport(Message):
-    """What the node says of one capture. `foreign` counts datagrams that were refused, by cause (`source`, `ssrc`, `payload_type`, `garbage`)."""
+    """What the node says of one capture.
+
+    `foreign` counts refused datagrams by cause (`source`, `ssrc`, `payload_type`, `garbage`).
+    """
 
     capture_id: str
-    epoch: int
+    epoch: Int32
     state: CaptureState
     ip: str | None = None
     ports: tuple[Port, ...] = ()
-    first_packet_at: float | None = None
+    first_packet_at: EpochSeconds | None = None
     streams: tuple[StreamStats, ...] = ()
-    foreign: dict[str, int] = {}
+    foreign: dict[str, int] = Field(default_factory=dict)
     unshipped_chunks: int = 0
     error: str | None = None
 
@@ -144,9 +147,9 @@ class FinalizeProgress(Message):
     """A finalization that runs on the node; `fraction` from 0 to 1."""
 
     job_id: str
-    attempt: int
+    attempt: Int32
     phase: str
-    fraction: float = 0.0
+    fraction: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
 class NodeLoad(Message):
@@ -188,35 +191,35 @@ class CaptureDrained(Message):
 
     type: Literal["capture_drained"] = "capture_drained"
     capture_id: str
-    epoch: int
-    chunks: int
+    epoch: Int32
+    chunks: Int32
     report: CaptureReport
 
 
 class FinalizeDone(Message):
-    """The file and its report are in the object store. `started_at`, `ended_at`: first and last media, epoch seconds."""
+    """The file and its report are stored. `started_at`, `ended_at`: first and last media, epoch seconds."""
 
     type: Literal["finalize_done"] = "finalize_done"
     job_id: str
-    attempt: int
+    attempt: Int32
     file_key: str
     report_key: str
-    bytes: int
+    bytes: Int64
     sha256: str
     duration_s: float
-    started_at: float
-    ended_at: float
+    started_at: EpochSeconds
+    ended_at: EpochSeconds
     streams: tuple[FinalizedStream, ...]
     warnings: tuple[str, ...] = ()
-    report: dict[str, object] = {}
+    report: dict[str, object] = Field(default_factory=dict)
 
 
 class FinalizeFailed(Message):
-    """The attempt failed. `no_media`: there is nothing on the tape to make a file of. `retryable`: another attempt may succeed."""
+    """The attempt failed. `no_media`: nothing is on the tape. `retryable`: another attempt may succeed."""
 
     type: Literal["finalize_failed"] = "finalize_failed"
     job_id: str
-    attempt: int
+    attempt: Int32
     error: str
     no_media: bool = False
     retryable: bool = True
@@ -226,9 +229,9 @@ JournalBody = Annotated[ChunkStored | CaptureDrained | FinalizeDone | FinalizeFa
 
 
 class JournalEntry(Message):
-    """A fact that must not be lost: kept on the node's disk under `seq` and sent until acknowledged; applying it twice is harmless."""
+    """A fact that must not be lost: on the node's disk under `seq` until acknowledged; it may be applied twice."""
 
-    seq: int
+    seq: Int64
     body: JournalBody
 
 

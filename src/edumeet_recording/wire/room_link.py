@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from edumeet_recording.domain.codecs import Codec, Kind
-from edumeet_recording.wire.base import Message
+from edumeet_recording.wire.base import Int32, Message
 from edumeet_recording.wire.node_link import SrtpKey
 
 
@@ -44,8 +44,7 @@ class RequestedStream(Message):
 
 
 class SentStream(Message):
-    """A stream as it is really sent. `source_ip`/`source_port` and `rtcp_source_port`: where it comes from and where RTCP
-    for it is heard; `srtp`: the key it is encrypted with, where it is."""
+    """A stream as it is really sent, from `source_ip`:`source_port`; `srtp`: the key it is encrypted with, if any."""
 
     index: int
     kind: Kind
@@ -62,7 +61,7 @@ class SentStream(Message):
 
 
 class ConfigureForwarding(Message):
-    """Send this peer's RTP to this node. Repeating it with the same job and epoch answers the same, a higher epoch moves it."""
+    """Send this peer's RTP to this node. The same job and epoch again: the same answer; a higher epoch moves it."""
 
     type: Literal["configure-rtp-forwarding"] = "configure-rtp-forwarding"
     request_id: str = ""
@@ -130,8 +129,8 @@ class RoomHeartbeat(Message):
 
     type: Literal["heartbeat"] = "heartbeat"
     server_id: str
-    rooms: int = 0
-    peers: int = 0
+    rooms: Int32 = 0
+    peers: Int32 = 0
 
 
 RoomRequest = Annotated[ConfigureForwarding | StopForwarding | RequestKeyFrameOf, Field(discriminator="type")]
