@@ -29,7 +29,7 @@ class CommonSettings(_Settings):
     )
     storage_url: str = Field(
         "",
-        description="Storage of tapes and files: file:///path, s3://bucket/prefix, gs://…, az://…; else STATE_DIR/storage.",
+        description="Storage of tapes and files: file:///path, s3://bucket/prefix, gs://…, az://…; else a folder.",
     )
     storage_endpoint: str = Field("", description="Endpoint of an S3-compatible server; empty for AWS.")
     storage_region: str = Field("us-east-1", description="Region of the bucket.")
