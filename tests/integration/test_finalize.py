@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import random
 import signal
 import sys
 from collections.abc import AsyncGenerator
@@ -594,3 +595,23 @@ def script(path: Path, text: str) -> Path:
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(0o755)
     return path
+
+
+@pytest.mark.parametrize("codec", [Codec.VP8, Codec.VP9, Codec.H264, Codec.AV1])
+@pytest.mark.parametrize("keep_bytes", [0, 2, 12])
+@pytest.mark.parametrize("container", [Container.MKV, Container.MP4])
+async def test_a_hostile_video_leaves_the_audio_whole(
+    finalizer: Finalizer, codec: Codec, keep_bytes: int, container: Container
+) -> None:
+    chance = random.Random(keep_bytes)
+    hostile = video(codec, 6).map(
+        lambda one: replace(one, payload=one.payload[:keep_bytes] + chance.randbytes(len(one.payload)))
+    )
+
+    done, found = await finalizer.done(
+        task(capture(finalizer.store, audio(Codec.OPUS, 6), hostile), container=container)
+    )
+
+    assert found.audio is not None
+    assert presence(found.audio.beeps, 5) == 1
+    assert done.warnings

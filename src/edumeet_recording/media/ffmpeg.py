@@ -73,7 +73,8 @@ def convert_argv(binary: str, source: str, target: str, conversion: Conversion) 
         "-stats_period",
         "0.5",
     ]
-    argv += ["-i", source, "-map", "0", "-map_metadata", "-1", "-fps_mode", "passthrough"]
+    # Frames that do not decode are counted in the finished file; they are no reason to have none.
+    argv += ["-max_error_rate", "1", "-i", source, "-map", "0", "-map_metadata", "-1", "-fps_mode", "passthrough"]
     quality = TARGETS[conversion.quality]
     if conversion.copy_video:
         argv += ["-c:v", "copy"]

@@ -21,7 +21,7 @@ from edumeet_recording.media.timeline import TrackTimeline
 from edumeet_recording.node.demux import Source
 from edumeet_recording.node.fetch import ChunkStore, FetchedCapture, FetchedTape, fetch
 from edumeet_recording.node.frames import SourceReader, frames, readers
-from edumeet_recording.node.mux import FORMAT, INTERMEDIATE, Muxer
+from edumeet_recording.node.mux import FORMAT, INTERMEDIATE, Muxer, decodable
 from edumeet_recording.node.scan import Scan, Track, scan
 from edumeet_recording.node.transcode import TranscodeFailed, transcode
 from edumeet_recording.wire.node_link import FinalizeDone, FinalizedStream, FinalizeFailed, FinalizeTask
@@ -85,7 +85,7 @@ async def _make(task: FinalizeTask, store: FileStore, work_dir: Path, ffmpeg: st
     tape_dir = work_dir / "tape"
     await asyncio.to_thread(tape_dir.mkdir, parents=True, exist_ok=True)
     tape = await fetch(store, task, tape_dir, lambda fraction: say("fetch", fraction))
-    scanned = scan(tape.captures, task.output, _per_chunk("scan", tape, say))
+    scanned = _decodable(scan(tape.captures, task.output, _per_chunk("scan", tape, say)))
     if not scanned.tracks:
         raise _NoMediaError("; ".join(["nothing on the tape can be decoded", *scanned.warnings, *tape.warnings]))
 
@@ -116,6 +116,18 @@ async def _make(task: FinalizeTask, store: FileStore, work_dir: Path, ffmpeg: st
     await store.put_bytes(done.report_key, json.dumps(done.report, indent=2).encode())
     say("store", 1.0)
     return done
+
+
+def _decodable(scanned: Scan) -> Scan:
+    """Without the tracks that are not what they say they are."""
+    tracks = [track for track in scanned.tracks if decodable(track)]
+    warnings = [
+        f"{track.kind} stream {track.stream.index}: its first frame does not decode"
+        for track in scanned.tracks
+        if track not in tracks
+    ]
+    numbered = [replace(track, number=number) for number, track in enumerate(tracks)]
+    return replace(scanned, tracks=numbered, warnings=[*scanned.warnings, *warnings])
 
 
 def _per_chunk(phase: str, tape: FetchedTape, say: Say) -> Callable[[], None]:

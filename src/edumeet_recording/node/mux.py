@@ -7,7 +7,7 @@ memory in the plainest format that carries it, is opened as a file would be.
 import io
 import struct
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -15,9 +15,10 @@ from typing import Self
 
 import av
 from av.container import InputContainer, OutputContainer
+from av.error import FFmpegError, InvalidDataError
 from av.stream import Stream as AvStream
 
-from edumeet_recording.domain.codecs import Codec, Container
+from edumeet_recording.domain.codecs import Codec, Container, Kind
 from edumeet_recording.media.timeline import Sample
 from edumeet_recording.node.scan import Track
 
@@ -54,7 +55,7 @@ class Muxer:
         self._stack.close()
 
     def write(self, sample: Sample) -> None:
-        """Write one frame of track `sample.track`."""
+        """Write one frame of track `sample.track`, unless the container cannot hold it."""
         packet = av.Packet(sample.data)
         packet.stream = self._streams[sample.track]
         packet.time_base = MICROSECOND
@@ -62,18 +63,32 @@ class Muxer:
         packet.dts = sample.dts_us
         packet.duration = sample.duration_us
         packet.is_keyframe = sample.key
-        self._output.mux_one(packet)
+        # What a hostile sender calls a frame may be refused; the rest of the recording is none the worse for it.
+        with suppress(InvalidDataError):
+            self._output.mux_one(packet)
 
     def _add(self, track: Track) -> AvStream:
         output: OutputContainer = self._output
         frame = track.first_frame
         if track.codec is Codec.AV1:
+            # PyAV looks for an encoder by the decoder's name, and libdav1d is none.
             stream = output.add_mux_stream("av1", width=frame.width or 0, height=frame.height or 0)
         else:
             template = self._stack.enter_context(_template(track))
             stream = output.add_stream_from_template(template.streams[0])
         stream.time_base = Fraction(1, track.stream.clock_rate)
         return stream
+
+
+def decodable(track: Track) -> bool:
+    """Whether the track's first picture is what it says it is: nothing can be made of a track that begins otherwise."""
+    if track.kind is Kind.AUDIO:
+        return True
+    try:
+        with _template(track) as template:
+            return next(template.decode(video=0), None) is not None
+    except FFmpegError:
+        return False
 
 
 def _template(track: Track) -> InputContainer:
@@ -127,6 +142,7 @@ _TEMPLATES: MappingProxyType[Codec, Callable[[Track], InputContainer]] = Mapping
     {
         Codec.VP8: lambda track: _ivf(track, b"VP80"),
         Codec.VP9: lambda track: _ivf(track, b"VP90"),
+        Codec.AV1: lambda track: _ivf(track, b"AV01"),
         Codec.H264: _annex_b,
         Codec.OPUS: _ogg,
         Codec.PCMU: lambda track: _pcm(track, "mulaw"),
