@@ -24,12 +24,15 @@ class WebSocketTransport:
         self._socket = socket
 
     async def receive(self) -> str:
-        """The next text message; anything else ends the link."""
+        """The next text message. A message with bytes, or with a NUL that PostgreSQL would not keep, ends the link."""
         try:
-            return await self._socket.receive_text()
+            text = await self._socket.receive_text()
         except (WebSocketDisconnect, RuntimeError, KeyError) as error:
             # KeyError: a binary message; RuntimeError: we have closed it ourselves
             raise LinkClosed(str(error)) from error
+        if "\\u0000" in text:
+            raise LinkClosed("a message holds a NUL character")
+        return text
 
     async def send(self, text: str) -> None:
         """Send a text message."""

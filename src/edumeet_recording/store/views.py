@@ -250,6 +250,7 @@ def _forwarding_of(row: asyncpg.Record) -> RtpForwarding | None:
     ports = tuple(
         ForwardingPort(index=port["index"], kind=kinds[port["index"]], port=port["port"], rtcp_port=port["rtcpPort"])
         for port in row["ports"]
+        if port["index"] in kinds
     )
     return RtpForwarding(epoch=row["capture_epoch"], ip=row["ip"], ports=ports)
 

@@ -53,6 +53,15 @@ def test_a_node_that_leaves_or_sends_bytes_ends_its_link(caller: TestClient, pat
             link.receive_text()
 
 
+def test_a_message_that_cannot_be_stored_ends_the_link(caller: TestClient) -> None:
+    headers = {"Authorization": f"Bearer {NODE_TOKEN}"}
+    with caller.websocket_connect("/api/nodes/ffmpeg-nodes/node-1/link", headers=headers) as link:
+        link.send_text('{"refusal": "a\\u0000b"}')
+        with pytest.raises(WebSocketDisconnect) as closed:
+            link.receive_text()
+    assert closed.value.code == 1001
+
+
 @pytest.mark.parametrize("path", [*LINKS, "/api/nodes/ffmpeg-nodes/a%00b/link"])
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer other"}, {"Authorization": "Basic x"}, bearer()])
 def test_a_stranger_gets_no_link(caller: TestClient, path: str, headers: dict[str, str]) -> None:
