@@ -86,6 +86,26 @@ async def test_heartbeats_that_cannot_be_stored_are_refused(
     assert commands.calls == []
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"captures": [{"captureId": "c", "epoch": 2**31, "state": "receiving"}]},
+        {"captures": [{"captureId": "c", "epoch": 1, "state": "receiving", "firstPacketAt": 1e300}]},
+        {"captures": [{"captureId": "c", "epoch": 1, "state": "asleep"}]},
+        {"finalizing": [{"jobId": "j", "attempt": 1, "phase": "p", "fraction": 1.5}]},
+        {"journal": [{"seq": 2**63, "body": {"type": "finalize_failed", "jobId": "j", "attempt": 1, "error": "e"}}]},
+        {"journal": [{"seq": 1, "body": {"type": "finalize_failed", "jobId": "j", "attempt": -1, "error": "e"}}]},
+        {"journal": [{"seq": 1, "body": {"type": "other"}}]},
+    ],
+)
+async def test_what_no_column_keeps_is_refused_at_the_door(
+    client: httpx2.AsyncClient, commands: RecordingCommands, said: Any
+) -> None:
+    answer = await client.post("/api/nodes/ffmpeg-nodes/heartbeat", json={"nodeId": "n"} | said, headers=AS_NODE)
+    assert answer.status_code == 422
+    assert commands.calls == []
+
+
 async def test_numbers_that_json_does_not_know_are_refused(client: httpx2.AsyncClient) -> None:
     content = '{"nodeId": "node-1", "load": {"cpuPercent": NaN}}'
     answer = await client.post("/api/nodes/ffmpeg-nodes/heartbeat", content=content, headers=AS_NODE)
