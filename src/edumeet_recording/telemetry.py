@@ -12,6 +12,9 @@ Severity = Literal["debug", "info", "warning", "error"]
 _QUIET = ("alembic", "asyncio", "httpcore2", "httpx2", "stamina", "uvicorn", "websockets")
 """Libraries that say at `info` what our own logs say better; their warnings are kept."""
 
+_TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+"""Without the values of variables: they may be secrets, and are long."""
+
 
 def configure_logging(level: Severity, style: Literal["console", "json"]) -> None:
     """Set up logging for this process; to be called once, before anything logs.
@@ -24,9 +27,9 @@ def configure_logging(level: Severity, style: Literal["console", "json"]) -> Non
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     drawn: list[Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
         if style == "console"
-        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        else [_TRACEBACKS, structlog.processors.JSONRenderer()]
     )
     structlog.configure(
         processors=[*stamped, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

@@ -7,6 +7,7 @@ import asyncio
 import time
 from typing import Annotated
 
+import structlog
 import typer
 from pydantic import SecretStr
 
@@ -15,9 +16,11 @@ from edumeet_recording.cli.printing import print_json
 from edumeet_recording.cli.running import run_until_signalled
 from edumeet_recording.cli.service import Json
 from edumeet_recording.cli.settings import BadSettings, load
-from edumeet_recording.cli.tokens import own_secret
+from edumeet_recording.cli.tokens import own_secret, secret_file
 from edumeet_recording.config import CommonSettings, NodeSettings, OrchestratorSettings
 from edumeet_recording.telemetry import configure_logging
+
+SHARED_KEY_HINT = "set JWT_SECRET where several replicas run: they must share it"
 
 
 def orchestrator(
@@ -25,15 +28,13 @@ def orchestrator(
 ) -> None:
     """Run an orchestrator: API, placement and control loops. Settings come from the environment and .env.
 
-    Without DATABASE_URL it runs a PostgreSQL of its own in STATE_DIR.
+    Without DATABASE_URL it runs a PostgreSQL of its own in STATE_DIR; without a JWT key it makes one there.
 
     [dim]JWT_SECRET=$(openssl rand -hex 32) edumeet-recording orchestrator[/dim]
     """
     from edumeet_recording.server.main import run_orchestrator
 
-    settings = load(OrchestratorSettings)
-    _log_as(settings)
-    _check_keys(settings)
+    settings = _with_a_key(load(OrchestratorSettings))
 
     def started(url: str) -> None:
         if as_json:
@@ -63,11 +64,7 @@ def up(as_json: Json = False) -> None:
     """
     from edumeet_recording.cli.all_in_one import run_all_in_one
 
-    settings = load(OrchestratorSettings)
-    if not settings.jwt_secret.get_secret_value():
-        settings = settings.model_copy(update={"jwt_secret": SecretStr(own_secret(settings.state_dir))})
-    _log_as(settings)
-    _check_keys(settings)
+    settings = _with_a_key(load(OrchestratorSettings))
     run_until_signalled(lambda stop: run_all_in_one(settings, stop, as_json=as_json))
 
 
@@ -135,9 +132,19 @@ def _log_as(settings: CommonSettings) -> None:
     configure_logging(settings.log_level, settings.log_format)
 
 
-def _check_keys(settings: OrchestratorSettings) -> None:
-    """Raises `BadSettings` before anything is started where no token could ever be verified."""
+def _with_a_key(settings: OrchestratorSettings) -> OrchestratorSettings:
+    """The settings with a key to verify tokens with; one of our own where none is set.
+
+    Raises `BadSettings` before anything is started where the key is none.
+    """
+    _log_as(settings)
+    if not (settings.jwt_secret.get_secret_value() or settings.jwt_public_key or settings.jwt_jwks_url):
+        structlog.get_logger().warning(
+            "own_jwt_secret", file=str(secret_file(settings.state_dir)), hint=SHARED_KEY_HINT
+        )
+        settings = settings.model_copy(update={"jwt_secret": SecretStr(own_secret(settings.state_dir))})
     try:
         Authenticator(settings, time.monotonic)
     except ValueError as error:
         raise BadSettings(str(error)) from error
+    return settings
