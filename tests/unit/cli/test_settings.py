@@ -29,7 +29,7 @@ def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_rule_over_several_settings_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RTP_PORT_MAX", "40001")
-    with pytest.raises(BadSettings, match="^RTP_PORT_MAX must be at least 4 above RTP_PORT_MIN$"):
+    with pytest.raises(BadSettings, match=r"^RTP_PORT_MAX must be at least 4 above RTP_PORT_MIN$"):
         load(NodeSettings)
 
 

@@ -1,6 +1,7 @@
 """Files come whole, go on where they broke off, and are refused when they are not what was promised."""
 
 import hashlib
+import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -97,7 +98,7 @@ async def test_a_damaged_file_is_refused_and_not_kept(client_of: ClientOf, finis
     async with client_of(lambda _request: httpx2.Response(200, content=CONTENT[:-1] + b"!")) as client:
         with pytest.raises(Damaged):
             await client.download(finished, tmp_path / "file.mp4")
-    assert list(tmp_path.iterdir()) == []
+    assert os.listdir(tmp_path) == []
 
 
 async def test_a_signed_url_gets_no_token(client_of: ClientOf, finished: Recording, tmp_path: Path) -> None:
