@@ -126,10 +126,11 @@ class _Capture:
 
     def _send(self, track: Track, datagram: bytes) -> None:
         """To where the stream's RTCP comes from, else to where its RTP does: the only address an SFU listens to."""
-        muxed = not track.rtcp_source
+        rtcp_source = self.reception.rtcp_source(track)
+        muxed = not rtcp_source
         udp = self.sockets[2 * track.port + (not muxed)].udp
         try:
-            udp.sendto(datagram, parse_source(track.source if muxed else track.rtcp_source))
+            udp.sendto(datagram, parse_source(track.source if muxed else rtcp_source))
         except OSError:
             return  # feedback is advice: the next one may get through
 
@@ -205,6 +206,8 @@ class Worker:
         except OSError:
             return 0  # an error some datagram of ours provoked, reported once; the socket goes on
         if count:
+            if each.is_rtcp:
+                each.capture.reception.hear_rtcp_port(datagrams.source(count - 1), each.port)
             each.capture.reception.take(datagrams.arrived(count), each.port)
         return count
 

@@ -100,6 +100,10 @@ class Datagrams:
             raise OSError(code, os.strerror(code))
         return count
 
+    def source(self, index: int) -> bytes:
+        """The sender's address of one datagram of the batch, as the kernel has it."""
+        return bytes(self._sources[index * NAME_BYTES : (index + 1) * NAME_BYTES])
+
     def arrived(self, count: int) -> Iterator[tuple[int, bytes, memoryview]]:
         """The first `count` datagrams: arrival by the kernel's clock (epoch nanoseconds), sender's address, payload.
 

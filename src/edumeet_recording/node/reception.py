@@ -92,6 +92,8 @@ class Reception:
         self._held: deque[_Held] = deque()
         self._held_bytes = 0
         self._records = bytearray()
+        self._rtcp_ports: dict[int, bytes] = {}
+        """By port pair: who last sent something to its RTCP port."""
         self._by_ssrc: dict[int, Track] = {}
         self._confirmed = confirmed
         self.tracks: tuple[Track, ...] = ()
@@ -133,6 +135,19 @@ class Reception:
             records += RECORD.pack(arrival_ns, size, track.index, _RTP)
             records += data
             self.count += 1
+
+    def hear_rtcp_port(self, source: bytes, port: int) -> None:
+        """Note who sends, whatever it is, to the RTCP port of pair `port`; nobody but the streams' own host counts."""
+        if all(_same_host(source, track.source) for track in self.tracks if track.port == port and track.source):
+            self._rtcp_ports[port] = source
+
+    def rtcp_source(self, track: Track) -> bytes:
+        """Where RTCP about a track that was heard is to go, empty where it is muxed: symmetric RTCP (RFC 4961 §3).
+
+        Janus sends no reports: an empty packet, before any media, is all that tells.
+        """
+        source = track.rtcp_source or self._rtcp_ports.get(track.port, b"")
+        return source if source and _same_host(source, track.source) else b""
 
     def update(self, streams: tuple[StreamSpec, ...], *, confirmed: bool) -> None:
         """The streams are now known to be these; `confirmed` once they are what is really sent."""
@@ -281,6 +296,10 @@ def _comes_from(source: bytes, spec: StreamSpec, *, any_port: bool = False) -> b
         return True
     ip, port = parse_source(source)
     return ip == spec.source_ip and (any_port or spec.source_port in (None, port))
+
+
+def _same_host(source: bytes, other: bytes) -> bool:
+    return parse_source(source)[0] == parse_source(other)[0]
 
 
 def _look_for_key_frame(track: Track, look: Look, first: int, timestamp: int, data: memoryview) -> None:

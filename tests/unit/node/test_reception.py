@@ -55,6 +55,26 @@ def foreign(of: Reception) -> dict[str, int]:
     return of.numbers().foreign
 
 
+def test_feedback_goes_where_the_rtcp_port_is_sent_to_from() -> None:
+    both = reception(AUDIO, VIDEO, confirmed=False)
+    latch = address(port=6001)
+    both.hear_rtcp_port(latch, 1)
+    take(both, rtp(), rtp(11, 101))
+    both.confirm()
+    audio, video = both.tracks
+    assert both.rtcp_source(video) == latch, "heard before anything was known of the stream"
+    assert both.rtcp_source(audio) == b"", "another pair of ports"
+    both.hear_rtcp_port(address("10.0.0.9"), 1)
+    assert both.rtcp_source(video) == latch, "a stranger changes nothing"
+
+
+def test_feedback_does_not_go_to_a_stranger_who_was_there_first() -> None:
+    one = reception(VIDEO)
+    one.hear_rtcp_port(address("10.0.0.9"), 0)
+    take(one, rtp(11, 101))
+    assert one.rtcp_source(one.tracks[0]) == b""
+
+
 def test_packets_are_taped_as_they_came_with_their_stream_and_time() -> None:
     both = reception(AUDIO, VIDEO)
     records = take(both, rtp(), rtp(11, 101), at_ns=7)
