@@ -1,4 +1,4 @@
-"""The capture process: reads the sockets it is handed and writes tape; one epoll loop, woken at most 33 times a second.
+"""The capture process: reads the sockets it is handed and writes tape; one epoll loop, woken at most 25 times a second.
 
 It ends when its agent's end of the control socket closes, and only then: SIGINT and SIGTERM are the agent's to obey.
 The kernel notes when a datagram came, so waiting a little for more to come at once costs no accuracy.
@@ -37,9 +37,9 @@ from edumeet_recording.node.worker_link import (
     encode,
 )
 
-TICK_NS = 30_000_000
-"""Time between two wake-ups: shorter than a NACK may take (40 ms), long enough for several datagrams a socket."""
-READING_NS = 15_000_000
+TICK_NS = 40_000_000
+"""Time between two wake-ups: as long as a NACK may take, long enough for several datagrams a socket."""
+READING_NS = 20_000_000
 """Share of a tick for reading: a flooded socket gets what the others leave of it."""
 SERVICE_NS = 100_000_000
 NUMBERS_NS = 1_000_000_000
@@ -76,7 +76,7 @@ class _Capture:
         self.reception = Reception(self.id, assign.streams, confirmed=assign.confirmed)
         self.feedback = Feedback(int.from_bytes(os.urandom(4)), f"{self.id}@recorder")
         self.sockets = [_Socket(socket.socket(fileno=fd), self, i // 2, is_rtcp=i % 2 == 1) for i, fd in enumerate(fds)]
-        self.first_packet_told = False
+        self._first_packet_told = False
 
     def write(self) -> bool:
         """Put what was received on the tape; True where there was something. Raises `OSError`: it stays in memory."""
@@ -95,6 +95,13 @@ class _Capture:
             return False
         self._chunk.flush()
         return True
+
+    def untold_first_ns(self) -> int | None:
+        """When the first packet came, the first time that this is asked once it is on the tape."""
+        if self._first_packet_told or self._chunk is None:
+            return None
+        self._first_packet_told = True
+        return self._chunk.first_ns
 
     def full_chunk(self, now_ns: int, *, ending: bool) -> ChunkFile | None:
         """The chunk to close now, if any; the next record begins another."""
@@ -219,9 +226,8 @@ class Worker:
             return
         if written:
             self._tell_unwritable("")
-            if not capture.first_packet_told:
-                capture.first_packet_told = True
-                self._tell(FirstPacket(capture.id, capture.reception.last_ns / 1e9))
+            if (first_ns := capture.untold_first_ns()) is not None:
+                self._tell(FirstPacket(capture.id, first_ns / 1e9))
 
     def _service(self, now_ns: int) -> None:
         for capture in list(self._captures.values()):

@@ -112,6 +112,7 @@ class Reception:
         take_other = self._sort if self._confirmed else self._hold
         by_ssrc = self._by_ssrc if self._confirmed else {}
         records = self._records
+        taken = 0
         for arrival_ns, source, data in datagrams:
             size = len(data)
             if size < _SHORTEST:
@@ -129,12 +130,15 @@ class Reception:
                 take_other(arrival_ns, source, port, data)
                 continue
             track.stats.update(sequence, timestamp, arrival_ns, size)
-            track.last_ns = self.last_ns = arrival_ns
+            track.last_ns = arrival_ns
             if track.look is not None and timestamp != track.looked_at:
                 _look_for_key_frame(track, track.look, first, timestamp, data)
             records += RECORD.pack(arrival_ns, size, track.index, _RTP)
             records += data
-            self.count += 1
+            taken += 1
+        if taken:
+            self.count += taken
+            self.last_ns = max(self.last_ns, *(track.last_ns for track in self.tracks))
 
     def hear_rtcp_port(self, source: bytes, port: int) -> None:
         """Note who sends, whatever it is, to the RTCP port of pair `port`; nobody but the streams' own host counts."""

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -17,14 +18,16 @@ from edumeet_recording.wire.node_link import TapeChunk
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 
+_MD5 = re.compile(r"[0-9a-f]{32}")
+
 _log = structlog.get_logger(__name__)
 
 
 class UploadStore(Protocol):
     """What shipping needs of the object store."""
 
-    async def put_file(self, key: str, path: Path) -> None:
-        """Store a file."""
+    async def put_bytes(self, key: str, data: bytes) -> None:
+        """Store bytes."""
         ...
 
     async def get(self, key: str) -> bytes:
@@ -81,19 +84,22 @@ class Shipper:
             pause = min(2 * pause, LONGEST_PAUSE_S)
 
     async def _ship_once(self, key: str, path: Path) -> str:
-        sha256, md5, size = await asyncio.to_thread(_digests, path)
-        await self._store.put_file(key, path)
+        data, sha256 = await asyncio.to_thread(_read, path)
+        await self._store.put_bytes(key, data)
         stored = await self._store.stat(key)
-        if stored is None or stored.bytes != size:
-            raise Unavailable(f"{key} has {stored.bytes if stored else 'no'} bytes in the store instead of {size}")
-        # An S3 etag of 32 hex digits is the MD5 of what is stored; any other tells nothing of the content.
-        etag = (stored.etag or "").strip('"')
-        if etag != md5 and hashlib.sha256(await self._store.get(key)).hexdigest() != sha256:
+        if stored is None or stored.bytes != len(data):
+            raise Unavailable(f"{key} has {stored.bytes if stored else 'no'} bytes in the store instead of {len(data)}")
+        if not _is_md5_of(data, stored.etag) and await self._store.get(key) != data:
             raise Unavailable(f"{key} came back different from the store")
         return sha256
 
 
-def _digests(path: Path) -> tuple[str, str, int]:
+def _read(path: Path) -> tuple[bytes, str]:
     data = path.read_bytes()
-    md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
-    return hashlib.sha256(data).hexdigest(), md5, len(data)
+    return data, hashlib.sha256(data).hexdigest()
+
+
+def _is_md5_of(data: bytes, etag: str | None) -> bool:
+    """True where the etag tells that the store has just this; most do not tell, but plain S3 uploads have their MD5."""
+    digest = (etag or "").strip('"')
+    return _MD5.fullmatch(digest) is not None and digest == hashlib.md5(data, usedforsecurity=False).hexdigest()

@@ -1,0 +1,274 @@
+"""What capturing costs: our node against a floor in C and against one FFmpeg a recording, on the same streams, in turn.
+
+Processor time is user and system of the whole process trees, over a stretch in which every stream flows. The sender is
+not counted. The node does all it does in earnest: supervisor, statistics, receiver reports, chunks shipped to a folder
+and verified, journal, heartbeats over its link.
+"""
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from imageio_ffmpeg import get_ffmpeg_exe
+from rich.console import Console
+from rich.table import Table
+
+from edumeet_recording.bench import clip
+from edumeet_recording.bench.gauge import Cost, cost
+from edumeet_recording.bench.one_node import OneNode, one_node
+from edumeet_recording.bench.sender import ssrc_of
+from edumeet_recording.config import environment_of_child
+from edumeet_recording.domain.codecs import Codec, Kind
+from edumeet_recording.media.sdp import SdpStream, build_sdp
+from edumeet_recording.node.lifeline import die_with_parent
+from edumeet_recording.wire.node_link import DesiredCapture, Stream
+
+FLOOR_PORT = 41000
+NODE_PORT = 42000
+FFMPEG_PORT = 44000
+WARM_UP_S = 5.0
+RESULT = Path("build/bench/capture.json")
+TARGETS = {"cpu_ratio_floor": 2.0, "cpu_ratio_ffmpeg": 0.5, "memory_ratio_ffmpeg": 0.1}
+
+_STREAMS = (
+    Stream(index=0, kind=Kind.AUDIO, codec=Codec.OPUS, payload_type=clip.AUDIO_PAYLOAD_TYPE, clock_rate=48000),
+    Stream(index=1, kind=Kind.VIDEO, codec=Codec.VP8, payload_type=clip.VIDEO_PAYLOAD_TYPE, clock_rate=90000),
+)
+Ports = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One way to record, per recording. `written_bytes` is what it put on disk meanwhile: a check that it recorded."""
+
+    cpu_ms_per_media_s: float
+    user_share: float
+    pss_bytes: float
+    rss_bytes: float
+    written_bytes: float
+
+
+class Bench:
+    """`recordings` at once, measured for `seconds`; `folder` is for what they write."""
+
+    def __init__(self, recordings: int, seconds: float, folder: Path, sender: asyncio.subprocess.Process) -> None:
+        self._recordings = recordings
+        self._seconds = seconds
+        self._folder = folder
+        self._sender = sender
+
+    async def floor(self) -> Measured:
+        """The C program beside this file."""
+        program = self._folder / "floor"
+        source = Path(__file__).with_name("floor.c")
+        compiler = await asyncio.create_subprocess_exec("cc", "-O2", "-o", str(program), str(source))
+        if await compiler.wait() != 0:
+            raise SystemExit("the floor needs a C compiler called cc")
+        written = self._subfolder("floor-tapes")
+        ports = _ports(FLOOR_PORT, self._recordings)
+        async with _child(str(program), str(FLOOR_PORT), str(2 * self._recordings), "2", str(written)) as floor:
+            return await self._measure(ports, [floor.pid], written)
+
+    async def node(self) -> Measured:
+        """A whole node, as it is run in earnest, towards a stand-in for the orchestrator."""
+        written = self._subfolder("node")
+        async with one_node() as orchestrator:
+            settings = {
+                "ORCHESTRATOR_URL": orchestrator.url,
+                "STATE_DIR": str(written),
+                "RTP_PORT_MIN": str(NODE_PORT),
+                "RTP_PORT_MAX": str(NODE_PORT + 4 * self._recordings + 4),
+                "LOG_LEVEL": "warning",
+            }
+            command = (sys.executable, "-m", "edumeet_recording", "node")
+            async with _child(*command, environment=environment_of_child(settings), stop=signal.SIGTERM) as node:
+                ports = await self._begin(orchestrator)
+                measured = await self._measure(ports, [node.pid], written / "storage")
+                _check(orchestrator)
+                await self._send([])
+                return measured
+
+    async def _begin(self, orchestrator: OneNode) -> list[Ports]:
+        captures = [_capture(number) for number in range(self._recordings)]
+        await orchestrator.want(*captures)
+        async with asyncio.timeout(30):
+            while len(ports := _told_ports(orchestrator)) < len(captures):  # noqa: ASYNC110 - told over a link
+                await asyncio.sleep(0.05)
+        return [ports[capture.capture_id] for capture in captures]
+
+    async def ffmpeg(self) -> Measured:
+        """`ffmpeg -i sdp -c copy`, one process a recording."""
+        written = self._subfolder("ffmpeg")
+        ports = _ports(FFMPEG_PORT, self._recordings)
+        async with AsyncExitStack() as stack:
+            pids: list[int] = []
+            for number, (audio, video) in enumerate(ports):
+                sdp = written / f"{number}.sdp"
+                sdp.write_text(_sdp(audio, video))
+                arguments = ("-nostdin", "-loglevel", "fatal", "-protocol_whitelist", "file,udp,rtp", "-i", str(sdp))
+                output = ("-c", "copy", "-y", str(written / f"{number}.mkv"))
+                child = await stack.enter_async_context(_child(get_ffmpeg_exe(), *arguments, *output))
+                pids.append(child.pid)
+            return await self._measure(ports, pids, written)
+
+    async def _measure(self, ports: list[Ports], pids: Sequence[int], written: Path) -> Measured:
+        await self._send(ports)
+        await asyncio.sleep(WARM_UP_S)
+        loop = asyncio.get_running_loop()
+        before, bytes_before, began = cost(pids), _size(written), loop.time()
+        await asyncio.sleep(self._seconds)
+        after, bytes_after, seconds = cost(pids), _size(written), loop.time() - began
+        await self._send([])
+        return self._per_recording(before, after, seconds, bytes_after - bytes_before)
+
+    def _per_recording(self, before: Cost, after: Cost, seconds: float, written: int) -> Measured:
+        used = after.cpu_s - before.cpu_s
+        return Measured(
+            cpu_ms_per_media_s=1000 * used / seconds / self._recordings,
+            user_share=(after.user_s - before.user_s) / used,
+            pss_bytes=after.pss_bytes / self._recordings,
+            rss_bytes=after.rss_bytes / self._recordings,
+            written_bytes=written / seconds / self._recordings,
+        )
+
+    async def _send(self, ports: list[Ports]) -> None:
+        if self._sender.stdin is not None:
+            self._sender.stdin.write(json.dumps(ports).encode() + b"\n")
+            await self._sender.stdin.drain()
+
+    def _subfolder(self, name: str) -> Path:
+        folder = self._folder / name
+        folder.mkdir()
+        return folder
+
+
+def _ports(first: int, recordings: int) -> list[Ports]:
+    return [(first + 4 * i, first + 4 * i + 2) for i in range(recordings)]
+
+
+def _capture(number: int) -> DesiredCapture:
+    streams = tuple(stream.model_copy(update={"ssrc": ssrc_of(number, stream.kind)}) for stream in _STREAMS)
+    name = f"capture-{number}"
+    return DesiredCapture(
+        capture_id=name, job_id=name, epoch=1, tape_prefix=f"tapes/{name}", confirmed=True, streams=streams
+    )
+
+
+def _told_ports(orchestrator: OneNode) -> dict[str, Ports]:
+    """By capture, of those that are prepared."""
+    return {
+        name: (report.ports[0].port, report.ports[1].port)
+        for name, report in orchestrator.captures.items()
+        if report.ports
+    }
+
+
+def _check(orchestrator: OneNode) -> None:
+    for report in orchestrator.captures.values():
+        if report.foreign or report.error or any(stream.lost or not stream.packets for stream in report.streams):
+            raise SystemExit(f"the node did not record all of it: {report}")
+
+
+def _sdp(audio: int, video: int) -> str:
+    return build_sdp(
+        "127.0.0.1",
+        (
+            SdpStream(Codec.OPUS, audio, clip.AUDIO_PAYLOAD_TYPE),
+            SdpStream(Codec.VP8, video, clip.VIDEO_PAYLOAD_TYPE),
+        ),
+    )
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+@asynccontextmanager
+async def _child(
+    *command: str, environment: dict[str, str] | None = None, stop: signal.Signals = signal.SIGKILL
+) -> AsyncGenerator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env=environment,
+        preexec_fn=partial(die_with_parent, signal.SIGKILL),
+    )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            process.send_signal(stop)
+        await process.wait()
+
+
+async def measure(recordings: int, seconds: float) -> dict[str, Measured]:
+    """The three ways, by name. Raises `SystemExit` where one of them did not record."""
+    with TemporaryDirectory(dir=RESULT.parent) as folder:
+        async with _child(sys.executable, "-m", "edumeet_recording.bench.sender") as sender:
+            if sender.stdout is None or await sender.stdout.readline() != b"ready\n":
+                raise SystemExit("the sender did not start")
+            bench = Bench(recordings, seconds, Path(folder), sender)
+            measured = {"C floor": await bench.floor(), "node": await bench.node(), "FFmpeg": await bench.ffmpeg()}
+    for name, each in measured.items():
+        if each.written_bytes < 50_000:
+            raise SystemExit(f"{name} recorded next to nothing: {each}")
+    return measured
+
+
+def ratios(measured: dict[str, Measured]) -> dict[str, float]:
+    """The figures that have targets."""
+    floor, node, ffmpeg = measured["C floor"], measured["node"], measured["FFmpeg"]
+    return {
+        "cpu_ratio_floor": round(node.cpu_ms_per_media_s / floor.cpu_ms_per_media_s, 3),
+        "cpu_ratio_ffmpeg": round(node.cpu_ms_per_media_s / ffmpeg.cpu_ms_per_media_s, 3),
+        "memory_ratio_ffmpeg": round(node.pss_bytes / ffmpeg.pss_bytes, 3),
+    }
+
+
+def _print(measured: dict[str, Measured], figures: dict[str, float], recordings: int) -> None:
+    table = Table(title=f"Capture: {recordings} recordings of Opus and 1.2 Mb/s VP8, each")
+    for column in ("", "CPU ms per media-s", "of it user", "PSS MB", "RSS MB", "written kB/s"):
+        table.add_column(column, justify="right")
+    for name, each in measured.items():
+        table.add_row(
+            name,
+            f"{each.cpu_ms_per_media_s:.2f}",
+            f"{each.user_share:.0%}",
+            f"{each.pss_bytes / 1e6:.2f}",
+            f"{each.rss_bytes / 1e6:.2f}",
+            f"{each.written_bytes / 1e3:.0f}",
+        )
+    console = Console()
+    console.print(table)
+    for name, value in figures.items():
+        met = value <= TARGETS[name]
+        console.print(f"{'[green]✓' if met else '[red]✗'}[/] {name} {value} (at most {TARGETS[name]})")
+
+
+def main() -> None:
+    """Measure, print, and write the figures; exit code 1 where a target is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--recordings", type=int, default=50)
+    parser.add_argument("--seconds", type=float, default=20)
+    options = parser.parse_args()
+    RESULT.parent.mkdir(parents=True, exist_ok=True)
+    measured = asyncio.run(measure(options.recordings, options.seconds))
+    figures = ratios(measured)
+    _print(measured, figures, options.recordings)
+    ways = {name: {field: getattr(each, field) for field in Measured.__slots__} for name, each in measured.items()}
+    RESULT.write_text(json.dumps({**figures, "recordings": options.recordings, "ways": ways}, indent=2) + "\n")
+    if any(value > TARGETS[name] for name, value in figures.items()):
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
