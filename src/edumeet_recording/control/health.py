@@ -1,4 +1,4 @@
-"""Who is alive: heartbeats first, a probe of `GET {url}/health` for the evidence; what a dead node held is lost."""
+"""Who is alive: heartbeats first, probes of `GET {url}/health` for evidence; what a dead node held is lost."""
 
 import asyncio
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import structlog
 
 from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.captures import CaptureCommands
+from edumeet_recording.domain.liveness import PROBES, Probe, Verdict, judge
 from edumeet_recording.store import nodes
 from edumeet_recording.store.nodes import NodeKind, SilentNode
 from edumeet_recording.store.transaction import Channel, Transactor, Tx
@@ -17,6 +18,10 @@ log = structlog.get_logger()
 
 RECONNECT_S = 5.0
 """A node whose link broke has tried again by then."""
+MISSED_S = 1.5
+"""One heartbeat, sent each second, is missing."""
+PROBE_PAUSE_S = 0.1
+PROBE_TIMEOUT_S = 1.0
 
 
 async def _now(tx: Tx) -> datetime:
@@ -25,10 +30,10 @@ async def _now(tx: Tx) -> datetime:
 
 @dataclass(slots=True)
 class HealthLoop:
-    """Judges the silent; runs on the leader.
+    """Judges the silent and those whose link closed; runs on the leader.
 
     Heartbeats that nobody could write down, because every replica or the database was away, are no evidence: who has
-    just begun to watch, or was interrupted in it, watches for a while before the first verdict.
+    just begun to watch, or was interrupted in it, watches for a while before silence counts.
     """
 
     db: Transactor
@@ -39,52 +44,76 @@ class HealthLoop:
     _last_tick: datetime | None = None
 
     async def tick(self) -> None:
-        """Look at every node and room server whose heartbeat is overdue."""
+        """Look at every FFmpeg node that missed a heartbeat or lost its link, and every silent room server."""
         now = await self.db.run(_now)
         patience = timedelta(seconds=self.settings.heartbeat_timeout_s + RECONNECT_S)
         if self._watching_since is None or self._last_tick is None or now - self._last_tick > patience:
             self._watching_since = now
         self._last_tick = now
-        if now - self._watching_since < patience:
+        counted_from = self._watching_since + timedelta(seconds=RECONNECT_S)
+        suspects = await self.db.run(
+            lambda tx: nodes.silent_ffmpeg_nodes(tx.conn, tx.now - timedelta(seconds=MISSED_S))
+        )
+        timeout = timedelta(seconds=self.settings.room_server_timeout_s)
+        rooms = await self.db.run(lambda tx: nodes.silent_room_servers(tx.conn, tx.now - timeout))
+        async with asyncio.TaskGroup() as tasks:
+            for suspect in suspects:
+                tasks.create_task(self._judge_ffmpeg_node(suspect, now, counted_from))
+            for room in rooms:
+                tasks.create_task(self._judge_room_server(room))
+
+    async def _judge_ffmpeg_node(self, node: SilentNode, now: datetime, counted_from: datetime) -> None:
+        """Silence counts from the last heartbeat, but not before anybody watched."""
+        probes, evidence = await self._probe_twice(node.url)
+        if node.last_heartbeat is None:
+            await self._record("ffmpeg-node", node, healthy=False, reason=f"has not connected yet; {evidence}")
             return
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._judge_all("ffmpeg-node", self.settings.heartbeat_timeout_s))
-            tasks.create_task(self._judge_all("room-server", self.settings.room_server_timeout_s))
+        silence_s = (now - max(node.last_heartbeat, counted_from)).total_seconds()
+        verdict = judge(silence_s, self.settings.heartbeat_timeout_s, probes)
+        reason = f"{verdict}: its heartbeats have stopped; {evidence}"
+        if not await self._record("ffmpeg-node", node, healthy=False, reason=reason):
+            return
+        if verdict is Verdict.DEAD:
+            await self.captures.node_lost(node.id, reason)
 
-    async def _judge_all(self, kind: NodeKind, timeout_s: float) -> None:
-        async def read(tx: Tx) -> list[SilentNode]:
-            return await nodes.silent(tx.conn, kind, tx.now - timedelta(seconds=timeout_s))
-
-        async with asyncio.TaskGroup() as tasks:
-            for silent in await self.db.run(read):
-                tasks.create_task(self._judge(kind, silent, timeout_s))
-
-    async def _judge(self, kind: NodeKind, silent: SilentNode, timeout_s: float) -> None:
+    async def _judge_room_server(self, room: SilentNode) -> None:
         """A room server may speak by HTTP only: without a heartbeat ever, a probe that answers is health enough."""
-        unreachable = await self._probe(silent.url)
-        if kind == "room-server" and silent.last_heartbeat is None:
-            healthy, reason = unreachable is None, unreachable
+        probe, evidence = await self._probe(room.url)
+        if room.last_heartbeat is not None:
+            await self._record("room-server", room, healthy=False, reason=f"its heartbeats have stopped; {evidence}")
+        elif probe is Probe.ANSWERED:
+            await self._record("room-server", room, healthy=True, reason=None)
         else:
-            missing = "has not connected yet" if silent.last_heartbeat is None else "its heartbeats have stopped"
-            healthy, reason = False, f"{missing}; {unreachable or f'{silent.url}/health answers'}"
+            await self._record("room-server", room, healthy=False, reason=evidence)
+
+    async def _record(self, kind: NodeKind, node: SilentNode, *, healthy: bool, reason: str | None) -> bool:
+        """Keep the verdict; False where the node has been heard meanwhile."""
 
         async def work(tx: Tx) -> bool:
-            before = tx.now - timedelta(seconds=timeout_s)
-            changed = await nodes.judge(tx.conn, kind, silent.id, is_healthy=healthy, reason=reason, before=before)
-            if changed and healthy:
+            heard = await nodes.judge(tx.conn, kind, node, is_healthy=healthy, reason=reason)
+            if heard and healthy:
                 tx.hint(Channel.DISPATCH)
-            return changed
+            return heard
 
-        if await self.db.run(work):
-            log.info("health_judged", kind=kind, node_id=silent.id, healthy=healthy, reason=reason)
-        if kind == "ffmpeg-node" and silent.last_heartbeat is not None:
-            await self.captures.node_lost(silent.id, reason or "lost")
+        kept = await self.db.run(work)
+        if kept and (healthy, reason) != (node.is_healthy, node.health_reason):
+            log.info("health_judged", kind=kind, node_id=node.id, healthy=healthy, reason=reason)
+        return kept
 
-    async def _probe(self, url: str) -> str | None:
-        """None where something answers, else why not."""
+    async def _probe_twice(self, url: str) -> tuple[list[Probe], str]:
+        first, _ = await self._probe(url)
+        await asyncio.sleep(PROBE_PAUSE_S)
+        second, evidence = await self._probe(url)
+        return [first, second][:PROBES], evidence
+
+    async def _probe(self, url: str) -> tuple[Probe, str]:
+        """What came of it, and that in words."""
         target = f"{url.rstrip('/')}/health"
         try:
-            await self.client.get(target)
+            await self.client.get(target, timeout=PROBE_TIMEOUT_S)
+        except httpx2.ConnectError as error:
+            unknown_name = "Name or service" in str(error) or "name resolution" in str(error)
+            return Probe.UNCLEAR if unknown_name else Probe.REFUSED, f"{target} is unreachable: {error}"
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
-            return f"{target} is unreachable: {error or type(error).__name__}"
-        return None
+            return Probe.UNCLEAR, f"{target} is unreachable: {error or type(error).__name__}"
+        return Probe.ANSWERED, f"{target} answers"

@@ -1,6 +1,7 @@
 """The links of FFmpeg nodes: observed state up, desired state down; any replica can hold any node's link."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -153,8 +154,16 @@ class NodeLinks:
         finally:
             if self._sessions.get(node_id) is session:
                 del self._sessions[node_id]
-                await self._db.run(lambda tx: nodes.unlink(tx.conn, "ffmpeg-node", node_id, self._replica))
+                self._beats.pop(node_id, None)
+                await self._db.run(self._unlink(node_id))
             log.info("node_link_closed", node_id=node_id)
+
+    def _unlink(self, node_id: str) -> Callable[[Tx], Awaitable[None]]:
+        async def work(tx: Tx) -> None:
+            await nodes.unlink(tx.conn, "ffmpeg-node", node_id, self._replica, tx.now)
+            tx.hint(Channel.HEALTH)
+
+        return work
 
     async def _read(self, session: NodeSession) -> None:
         while True:

@@ -59,6 +59,9 @@ async def task_of(tx: Tx, job: Job) -> FinalizeTask:
             quality=job.options.quality,
             include_audio=job.options.include_audio,
             include_video=job.options.include_video,
+            copy_policy=job.options.copy,
+            thumbnails=job.options.thumbnails,
+            ffmpeg_args=job.options.ffmpeg_args,
         ),
         captures=await captures.tape_of_job(tx.conn, job.id),
     )

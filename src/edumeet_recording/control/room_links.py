@@ -57,7 +57,7 @@ class RoomLinks:
             server.close()
             if self._servers.get(server_id, (None,))[0] is server:
                 del self._servers[server_id]
-                await self._db.run(lambda tx: nodes.unlink(tx.conn, "room-server", server_id, self._replica))
+                await self._db.run(lambda tx: nodes.unlink(tx.conn, "room-server", server_id, self._replica, tx.now))
             log.info("room_server_link_closed", server_id=server_id)
 
     async def _read(self, server_id: str, server: LinkedRoomServer, transport: LinkTransport) -> None:

@@ -146,6 +146,7 @@ WOKEN_BY = {
     Channel.FORWARDING: ("forwarding",),
     Channel.DISPATCH: ("dispatch", "processing"),
     Channel.EVENTS: ("events",),
+    Channel.HEALTH: ("health",),
 }
 
 

@@ -43,6 +43,7 @@ class SilentNode:
     is_healthy: bool
     health_reason: str | None
     last_heartbeat: datetime | None
+    unlinked_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,24 +150,36 @@ async def link(conn: Connection, kind: NodeKind, node_id: str, replica: str) -> 
     await query(conn, id=node_id, replica=replica)
 
 
-async def unlink(conn: Connection, kind: NodeKind, node_id: str, replica: str) -> None:
+async def unlink(conn: Connection, kind: NodeKind, node_id: str, replica: str, now: datetime) -> None:
     """This replica does not hold the node's link any more."""
-    query = _sql.unlink_room_server if kind == "room-server" else _sql.unlink_ffmpeg_node
-    await query(conn, id=node_id, replica=replica)
+    if kind == "room-server":
+        await _sql.unlink_room_server(conn, id=node_id, replica=replica)
+    else:
+        await _sql.unlink_ffmpeg_node(conn, id=node_id, replica=replica, now=now)
 
 
-async def silent(conn: Connection, kind: NodeKind, before: datetime) -> list[SilentNode]:
-    """Nodes without a heartbeat since `before`."""
-    query = _sql.silent_room_servers if kind == "room-server" else _sql.silent_ffmpeg_nodes
-    return [SilentNode(**dict(row)) async for row in query(conn, before=before)]
+async def silent_ffmpeg_nodes(conn: Connection, before: datetime) -> list[SilentNode]:
+    """FFmpeg nodes without a heartbeat since `before`, or since their link closed."""
+    return [SilentNode(**dict(row)) async for row in _sql.silent_ffmpeg_nodes(conn, before=before)]
 
 
-async def judge(
-    conn: Connection, kind: NodeKind, node_id: str, *, is_healthy: bool, reason: str | None, before: datetime
-) -> bool:
-    """A verdict of the health loop; False where nothing changed, or a heartbeat came meanwhile."""
+async def silent_room_servers(conn: Connection, before: datetime) -> list[SilentNode]:
+    """Room servers without a link and without a heartbeat since `before`."""
+    return [SilentNode(**dict(row)) async for row in _sql.silent_room_servers(conn, before=before)]
+
+
+async def judge(conn: Connection, kind: NodeKind, node: SilentNode, *, is_healthy: bool, reason: str | None) -> bool:
+    """Keep a verdict of the health loop; False where the node was heard, or linked again, meanwhile."""
     query = _sql.judge_room_server if kind == "room-server" else _sql.judge_ffmpeg_node
-    return await query(conn, id=node_id, is_healthy=is_healthy, reason=reason, before=before) is not None
+    kept = await query(
+        conn,
+        id=node.id,
+        is_healthy=is_healthy,
+        reason=reason,
+        last_heartbeat=node.last_heartbeat,
+        unlinked_at=node.unlinked_at,
+    )
+    return kept is not None
 
 
 async def set_draining(conn: Connection, node_id: str, draining: bool) -> bool:

@@ -71,6 +71,7 @@ CREATE TABLE public.ffmpeg_nodes (
     load jsonb DEFAULT '{}'::jsonb NOT NULL,
     desired_revision bigint DEFAULT 1 NOT NULL,
     linked_replica text,
+    unlinked_at timestamp with time zone,
     token_sha256 bytea NOT NULL,
     registered_at timestamp with time zone NOT NULL,
     last_heartbeat timestamp with time zone,

@@ -24,6 +24,7 @@ class Channel(StrEnum):
     FORWARDING = "forwarding"
     DISPATCH = "dispatch"
     EVENTS = "events"
+    HEALTH = "health"
 
 
 class Stale(Exception):

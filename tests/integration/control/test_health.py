@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from tests.integration.control.conftest import SETTINGS, Service
 
-from edumeet_recording.control.health import RECONNECT_S, HealthLoop
+from edumeet_recording.control.health import HealthLoop
 from edumeet_recording.domain.job import JobStatus
 
 
@@ -25,7 +25,7 @@ async def health(beginner: HealthLoop) -> HealthLoop:
     loop = beginner
     await loop.tick()
     assert loop._watching_since is not None
-    loop._watching_since -= timedelta(seconds=SETTINGS.heartbeat_timeout_s + RECONNECT_S)
+    loop._watching_since -= timedelta(days=1)
     return loop
 
 
@@ -33,6 +33,13 @@ async def reason_of(service: Service, table: str) -> tuple[bool, str]:
     row = await service.pool.fetchrow(f"SELECT is_healthy, health_reason FROM {table}")  # noqa: S608 -- our own names
     assert row is not None
     return row["is_healthy"], row["health_reason"] or ""
+
+
+async def not_found(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Any answer shows that somebody is there."""
+    writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+    await writer.drain()
+    writer.close()
 
 
 async def silence(service: Service) -> None:
@@ -59,6 +66,35 @@ async def test_a_node_with_heartbeats_is_left_alone(service: Service, health: He
     assert await reason_of(service, "ffmpeg_nodes") == (True, "")
 
 
+async def test_a_closed_link_and_a_refused_door_are_enough(service: Service, beginner: HealthLoop) -> None:
+    await service.room_server()
+    await service.node()
+    await service.pool.execute("UPDATE ffmpeg_nodes SET url = 'http://127.0.0.1:9'")
+    job_id = await service.start()
+    await service.receive()
+    await beginner.tick()
+    assert (await service.job(job_id)).status is JobStatus.RECORDING
+    await service.pool.execute("UPDATE ffmpeg_nodes SET unlinked_at = clock_timestamp()")
+    await beginner.tick()
+    assert (await service.job(job_id)).status is JobStatus.INTERRUPTED
+
+
+async def test_a_node_that_answers_is_suspect_until_its_time_is_over(service: Service, beginner: HealthLoop) -> None:
+    await service.room_server()
+    await service.node()
+    job_id = await service.start()
+    async with await asyncio.start_server(not_found, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        await service.pool.execute(
+            "UPDATE ffmpeg_nodes SET url = $1, unlinked_at = clock_timestamp()", f"http://127.0.0.1:{port}"
+        )
+        await beginner.tick()
+    healthy, reason = await reason_of(service, "ffmpeg_nodes")
+    assert not healthy
+    assert reason.startswith("suspect: ")
+    assert (await service.job(job_id)).status is JobStatus.INITIALIZING
+
+
 async def test_who_has_just_begun_to_watch_judges_nobody(service: Service, beginner: HealthLoop) -> None:
     await service.room_server()
     await service.node()
@@ -79,17 +115,12 @@ async def test_a_node_that_never_connected_is_named(service: Service, health: He
 
 
 async def test_a_room_server_without_heartbeats_is_probed(service: Service, health: HealthLoop) -> None:
-    async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-        await writer.drain()
-        writer.close()
-
     await service.room_server()
     await health.tick()
     healthy, reason = await reason_of(service, "room_servers")
     assert not healthy
     assert "room-server:3443" in reason
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(not_found, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         await service.pool.execute("UPDATE room_servers SET url = $1", f"http://127.0.0.1:{port}")
         await health.tick()

@@ -69,12 +69,12 @@ WHERE id = :id AND deregistered_at IS NULL
 RETURNING id;
 
 -- name: link_ffmpeg_node!
--- Which replica holds the node's link; NULL: none.
-UPDATE ffmpeg_nodes SET linked_replica = :replica WHERE id = :id;
+-- Which replica holds the node's link.
+UPDATE ffmpeg_nodes SET linked_replica = :replica, unlinked_at = NULL WHERE id = :id;
 
 -- name: unlink_ffmpeg_node!
 -- The link is closed, unless another replica has it already.
-UPDATE ffmpeg_nodes SET linked_replica = NULL WHERE id = :id AND linked_replica = :replica;
+UPDATE ffmpeg_nodes SET linked_replica = NULL, unlinked_at = :now WHERE id = :id AND linked_replica = :replica;
 
 -- name: link_room_server!
 -- Which replica holds the room server's link.
@@ -85,9 +85,10 @@ UPDATE room_servers SET linked_replica = :replica, is_healthy = true, health_rea
 UPDATE room_servers SET linked_replica = NULL WHERE id = :id AND linked_replica = :replica;
 
 -- name: silent_ffmpeg_nodes
--- Healthy nodes whose heartbeat is overdue, and unhealthy ones that may still be probed for the reason.
-SELECT id, url, is_healthy, health_reason, last_heartbeat FROM ffmpeg_nodes
-WHERE deregistered_at IS NULL AND (last_heartbeat IS NULL OR last_heartbeat <= :before);
+-- Nodes whose heartbeat is overdue, was never sent, or did not come since their link closed.
+SELECT id, url, is_healthy, health_reason, last_heartbeat, unlinked_at FROM ffmpeg_nodes
+WHERE deregistered_at IS NULL
+  AND (last_heartbeat IS NULL OR last_heartbeat <= :before OR last_heartbeat <= unlinked_at);
 
 -- name: silent_room_servers
 -- Room servers without a link whose heartbeat is overdue or was never sent.
@@ -95,17 +96,16 @@ SELECT id, url, is_healthy, health_reason, last_heartbeat FROM room_servers
 WHERE deregistered_at IS NULL AND linked_replica IS NULL AND (last_heartbeat IS NULL OR last_heartbeat <= :before);
 
 -- name: judge_ffmpeg_node$
--- A verdict on an FFmpeg node, unless a heartbeat came meanwhile.
+-- A verdict on an FFmpeg node, unless it was heard or linked again meanwhile.
 UPDATE ffmpeg_nodes SET is_healthy = :is_healthy, health_reason = :reason
-WHERE id = :id AND (last_heartbeat IS NULL OR last_heartbeat <= :before)
-  AND (is_healthy IS DISTINCT FROM :is_healthy OR health_reason IS DISTINCT FROM :reason)
+WHERE id = :id AND last_heartbeat IS NOT DISTINCT FROM :last_heartbeat
+  AND unlinked_at IS NOT DISTINCT FROM :unlinked_at
 RETURNING id;
 
 -- name: judge_room_server$
--- A verdict on a room server, unless a heartbeat came meanwhile.
+-- A verdict on a room server, unless it was heard or linked again meanwhile.
 UPDATE room_servers SET is_healthy = :is_healthy, health_reason = :reason
-WHERE id = :id AND (last_heartbeat IS NULL OR last_heartbeat <= :before)
-  AND (is_healthy IS DISTINCT FROM :is_healthy OR health_reason IS DISTINCT FROM :reason)
+WHERE id = :id AND last_heartbeat IS NOT DISTINCT FROM :last_heartbeat AND linked_replica IS NULL
 RETURNING id;
 
 -- name: set_draining$

@@ -46,6 +46,8 @@ CREATE TABLE ffmpeg_nodes (
     -- raised in the transaction that changes what the node should do; its link compares
     desired_revision BIGINT NOT NULL DEFAULT 1,
     linked_replica TEXT,
+    -- when the last link closed; NULL while there is one, or never was
+    unlinked_at TIMESTAMPTZ,
     token_sha256 BYTEA NOT NULL,
     registered_at TIMESTAMPTZ NOT NULL,
     last_heartbeat TIMESTAMPTZ,
