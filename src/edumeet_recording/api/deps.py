@@ -41,6 +41,10 @@ class Commands(Protocol):
         """End a recording and throw it away."""
         ...
 
+    async def retry(self, job_id: str, tenant: str | None) -> None:
+        """Finalize a failed recording again from its tape."""
+        ...
+
     async def delete(self, job_id: str, tenant: str | None) -> None:
         """Delete an ended recording with its files."""
         ...

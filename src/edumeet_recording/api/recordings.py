@@ -58,6 +58,13 @@ async def cancel(job_id: JobId, deps: Deps, caller: RecordingsWriter) -> Recordi
     return await _recording(deps, job_id, caller.tenant)
 
 
+@router.post("/{jobId}/retry")
+async def retry(job_id: JobId, deps: Deps, caller: RecordingsWriter) -> Recording:
+    """Make the file of a failed recording again from its tape, where that was kept."""
+    await deps.commands.retry(job_id, caller.tenant)
+    return await _recording(deps, job_id, caller.tenant)
+
+
 @router.delete("/{jobId}", status_code=204)
 async def delete(job_id: JobId, deps: Deps, caller: RecordingsWriter) -> None:
     """Delete an ended recording with its file."""

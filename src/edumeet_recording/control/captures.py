@@ -104,7 +104,12 @@ class CaptureCommands:
                     await finalize_failed(self.db, self.settings, node_id, failed)
 
     async def _chunk_stored(self, node_id: str, stored: ChunkStored) -> None:
-        await self.db.run(lambda tx: captures.insert_chunk(tx.conn, node_id, stored.capture_id, stored.chunk, tx.now))
+        async def work(tx: Tx) -> None:
+            job_id = await captures.insert_chunk(tx.conn, node_id, stored.capture_id, stored.chunk, tx.now)
+            if job_id is not None:
+                await jobs.mark_late_media(tx.conn, job_id, tx.now)
+
+        await self.db.run(work)
 
     async def _drained(self, node_id: str, drained: CaptureDrained) -> None:
         async def work(tx: Tx) -> None:

@@ -13,7 +13,7 @@ from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.captures import CaptureCommands
 from edumeet_recording.control.dispatch import place_job
 from edumeet_recording.control.node_links import apply_heartbeat, desired_of
-from edumeet_recording.control.transitions import end_recording, limits_of
+from edumeet_recording.control.transitions import end_recording, limits_of, signal
 from edumeet_recording.domain.deadlines import deadline_after
 from edumeet_recording.domain.errors import Conflict, InvalidRequest, NoCapacity, NotFound, Unauthenticated
 from edumeet_recording.domain.job import FINAL, Job, JobSignal, JobStatus, Reason
@@ -25,7 +25,7 @@ from edumeet_recording.domain.request import (
     RoomServerRegistration,
     StartOutcome,
 )
-from edumeet_recording.store import jobs, nodes
+from edumeet_recording.store import captures, jobs, nodes
 from edumeet_recording.store.nodes import NodeKind, NodeRecord
 from edumeet_recording.store.transaction import Channel, Transactor, Tx
 from edumeet_recording.wire.node_link import HeartbeatAnswer, HeartbeatPost
@@ -117,6 +117,21 @@ class Commands:
             return job
 
         return await self.db.run(work)
+
+    async def retry(self, job_id: str, tenant: str | None) -> None:
+        """Finalize a failed job again from its tape; refused where there is none."""
+
+        async def work(tx: Tx) -> None:
+            job = await _job_of(tx, job_id, tenant)
+            if job.status is not JobStatus.FAILED:
+                raise Conflict(f"recording {job_id} is {job.status}; only a failed one is retried", code="not_failed")
+            kept = await jobs.tape_is_kept(tx.conn, job_id)
+            if not (kept and await captures.has_chunks(tx.conn, job_id)):
+                raise Conflict(f"recording {job_id} has no tape to make a file of", code="no_tape")
+            await signal(tx, limits_of(self.settings), job, JobSignal.RETRY, attempts=0)
+            tx.hint(Channel.DISPATCH)
+
+        await self.db.run(work)
 
     async def delete(self, job_id: str, tenant: str | None) -> None:
         """Remove an ended recording with its files; refused under legal hold and while it runs."""

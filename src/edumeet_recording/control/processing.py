@@ -10,6 +10,10 @@ from edumeet_recording.store.nodes import Finalizer
 from edumeet_recording.store.transaction import Channel, Transactor, Tx
 from edumeet_recording.wire.node_link import FinalizeDone, FinalizeFailed, FinalizeProgress, FinalizeTask, OutputOptions
 
+LATE_MEDIA_CALM_S = 10.0
+"""A file is made anew once nothing more has come for so long."""
+LATE_MEDIA = "a node has shipped media after the file was made"
+
 
 async def assign_tick(db: Transactor, settings: OrchestratorSettings) -> None:
     """Give every job that no finalizer holds to a node with a free slot, its own region's first."""
@@ -24,11 +28,27 @@ async def assign_tick(db: Transactor, settings: OrchestratorSettings) -> None:
         await db.run(work)
 
 
+async def late_media_tick(db: Transactor, settings: OrchestratorSettings) -> None:
+    """Make files anew that lack what a node has shipped since."""
+    calm = timedelta(seconds=LATE_MEDIA_CALM_S)
+    for late in await db.run(lambda tx: jobs.with_late_media(tx.conn, tx.now - calm)):
+
+        async def work(tx: Tx, job_id: str = late.id) -> None:
+            job = await jobs.by_id(tx.conn, job_id)
+            if job is not None:
+                await signal(
+                    tx, limits_of(settings), job, JobSignal.LATE_MEDIA, reason=job.reason, detail=LATE_MEDIA, attempts=0
+                )
+                tx.hint(Channel.DISPATCH)
+
+        await db.run(work)
+
+
 async def _assign(tx: Tx, settings: OrchestratorSettings, job: Job) -> None:
     if job.processing_lease_until is not None and job.processing_lease_until > tx.now:
         return
-    if job.processing_attempt >= settings.processing_attempts:
-        detail = f"{job.processing_attempt} attempts, the last one gave no sign of life"
+    if job.attempts >= settings.processing_attempts:
+        detail = f"{job.attempts} attempts, the last one gave no sign of life"
         await _give_up(tx, settings, job, detail)
         return
     finalizer = _choose(await nodes.finalizers(tx.conn, tx.now), job.region)
@@ -99,10 +119,10 @@ async def finalize_failed(db: Transactor, settings: OrchestratorSettings, node_i
         job = await _held(tx, node_id, failed.job_id, failed.attempt)
         if job is None:
             return
-        if failed.no_media:
+        if failed.no_media and job.file_key is None:
             await signal(tx, limits_of(settings), job, JobSignal.NO_MEDIA, reason=Reason.NO_MEDIA, detail=failed.error)
-        elif failed.retryable and failed.attempt < settings.processing_attempts:
-            again = retry_at(failed.attempt, tx.now)
+        elif failed.retryable and job.attempts < settings.processing_attempts:
+            again = retry_at(job.attempts, tx.now)
             await jobs.release_processing(
                 tx.conn, job.id, failed.attempt, not_before=again, detail=failed.error, now=tx.now
             )
@@ -123,6 +143,10 @@ async def _held(tx: Tx, node_id: str, job_id: str, attempt: int) -> Job | None:
 
 
 async def _give_up(tx: Tx, settings: OrchestratorSettings, job: Job, error: str) -> None:
+    """No attempt is left: an earlier version of the file stands, else the job fails and keeps its tape."""
+    if job.file_key is not None:
+        await signal(tx, limits_of(settings), job, JobSignal.KEPT, reason=job.reason, detail=error)
+        return
     await signal(tx, limits_of(settings), job, JobSignal.FINALIZE_FAILED, reason=Reason.FINALIZE_ERROR, detail=error)
 
 

@@ -89,7 +89,7 @@ async def settle(tx: Tx, limits: Limits, job: Job) -> None:
     if any(capture.state in LIVE for capture in await captures.of_job(tx.conn, job.id)):
         return
     if await captures.has_chunks(tx.conn, job.id):
-        await signal(tx, limits, job, JobSignal.DRAINED, reason=job.reason, detail=job.reason_detail)
+        await signal(tx, limits, job, JobSignal.DRAINED, reason=job.reason, detail=job.reason_detail, attempts=0)
         tx.hint(Channel.DISPATCH)
         return
     named = job.reason in {Reason.ROOM_SERVER_UNREACHABLE, Reason.ROOM_SERVER_REFUSED, Reason.DRAIN_DEADLINE}

@@ -45,6 +45,12 @@ class JobSignal(StrEnum):
     """The file is made, checked and stored."""
     FINALIZE_FAILED = "finalize_failed"
     """No attempt at finalizing is left; the tape is kept."""
+    KEPT = "kept"
+    """A new version of the file could not be made; the one that is there stands."""
+    RETRY = "retry"
+    """Somebody asked to finalize a failed job again; its tape was kept."""
+    LATE_MEDIA = "late_media"
+    """A node that was cut off has shipped what it had: the file is to be made anew."""
     CANCEL = "cancel"
     """Somebody asked to throw the recording away."""
     EXPIRED = "expired"
@@ -77,11 +83,16 @@ TRANSITIONS: MappingProxyType[tuple[JobStatus, JobSignal], JobStatus] = MappingP
         (S.PROCESSING, E.FINALIZED): S.COMPLETED,
         (S.PROCESSING, E.FINALIZE_FAILED): S.FAILED,
         (S.PROCESSING, E.NO_MEDIA): S.FAILED,
+        (S.PROCESSING, E.KEPT): S.COMPLETED,
         (S.PROCESSING, E.CANCEL): S.CANCELLED,
+        (S.FAILED, E.RETRY): S.PROCESSING,
+        (S.FAILED, E.LATE_MEDIA): S.PROCESSING,
+        (S.COMPLETED, E.LATE_MEDIA): S.PROCESSING,
     }
 )
 
 FINAL = frozenset({S.COMPLETED, S.FAILED, S.CANCELLED})
+"""States a job rests in; only new media or an explicit retry wakes it, a cancelled one never."""
 CAPTURING = frozenset({S.INITIALIZING, S.RECORDING, S.INTERRUPTED})
 """States in which a live capture belongs to the job."""
 

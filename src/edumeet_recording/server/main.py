@@ -27,7 +27,7 @@ from edumeet_recording.control.health import HealthLoop
 from edumeet_recording.control.loop import Loop
 from edumeet_recording.control.metrics import metrics_tick
 from edumeet_recording.control.node_links import NodeLinks
-from edumeet_recording.control.processing import assign_tick
+from edumeet_recording.control.processing import assign_tick, late_media_tick
 from edumeet_recording.control.retention import retention_tick
 from edumeet_recording.control.room_links import RoomLinks
 from edumeet_recording.domain.errors import Unavailable
@@ -134,6 +134,7 @@ def _loops(parts: _Parts) -> list[Loop]:
         Loop("forwarding", forwarding.tick, 1),
         Loop("dispatch", led(partial(dispatch_tick, db, settings)), 1),
         Loop("processing", led(partial(assign_tick, db, settings)), 1),
+        Loop("late_media", led(partial(late_media_tick, db, settings)), 2),
         Loop("deadlines", led(partial(deadline_tick, db, settings)), 1),
         Loop("late_captures", led(parts.captures.late_tick), 1),
         Loop("health", led(health.tick), 1),

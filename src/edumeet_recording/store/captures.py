@@ -189,9 +189,9 @@ async def to_unforward(conn: Connection, linked: list[str], leading: bool, now: 
     ]
 
 
-async def insert_chunk(conn: Connection, node_id: str, capture_id: str, chunk: TapeChunk, now: datetime) -> None:
-    """A chunk is stored; repeating it is harmless, another node's capture is left alone."""
-    await _sql.insert_chunk(
+async def insert_chunk(conn: Connection, node_id: str, capture_id: str, chunk: TapeChunk, now: datetime) -> str | None:
+    """A chunk is stored; the job's id, or None where it was known already or the capture is another node's."""
+    return await _sql.insert_chunk(
         conn,
         capture_id=capture_id,
         node_id=node_id,

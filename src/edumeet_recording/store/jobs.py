@@ -238,6 +238,21 @@ async def store_result(
     )
 
 
+async def mark_late_media(conn: Connection, job_id: str, now: datetime) -> None:
+    """A chunk was stored that the file of the job may lack; nothing where the job still records."""
+    await _sql.mark_late_media(conn, id=job_id, now=now)
+
+
+async def with_late_media(conn: Connection, before: datetime) -> list[Job]:
+    """Ended jobs whose last late chunk came before `before`."""
+    return [job_of(row) async for row in _sql.jobs_with_late_media(conn, before=before)]
+
+
+async def tape_is_kept(conn: Connection, job_id: str) -> bool:
+    """True where the tape was not deleted yet."""
+    return await _sql.tape_is_kept(conn, id=job_id)
+
+
 async def mark_deleted(conn: Connection, job: Job, now: datetime) -> bool:
     """Hide an ended job; False where it was changed meanwhile."""
     return await _sql.mark_deleted(conn, id=job.id, version=job.version, now=now) is not None

@@ -7,7 +7,7 @@ from tests.integration.control.conftest import SETTINGS, Service
 
 from edumeet_recording.control.deadlines import deadline_tick
 from edumeet_recording.control.dispatch import dispatch_tick
-from edumeet_recording.control.processing import assign_tick
+from edumeet_recording.control.processing import assign_tick, late_media_tick
 from edumeet_recording.domain.errors import Conflict, InvalidRequest, NoCapacity, NotFound
 from edumeet_recording.domain.job import JobStatus, Reason
 from edumeet_recording.wire.node_link import FinalizeDone, FinalizeFailed
@@ -255,6 +255,76 @@ async def test_a_finalizer_that_dies_is_replaced_and_its_late_result_ignored(ser
     assert (await service.job(job_id)).status is JobStatus.PROCESSING
     await service.journal("node-2", done(job_id, 2))
     assert (await service.job(job_id)).file_key == f"recordings/{job_id}/2/recording.mp4"
+
+
+async def completed(service: Service) -> str:
+    job_id = await recorded(service)
+    await assign_tick(service.commands.db, SETTINGS)
+    await service.journal("node-1", done(job_id))
+    return job_id
+
+
+async def calm_down(service: Service) -> None:
+    await service.pool.execute("UPDATE recording_jobs SET late_media_at = late_media_at - interval '1 hour'")
+    await late_media_tick(service.commands.db, SETTINGS)
+
+
+async def test_media_that_comes_after_the_file_makes_it_anew(service: Service) -> None:
+    job_id = await completed(service)
+    capture_id = await service.pool.fetchval("SELECT id FROM captures")
+    await calm_down(service)
+    assert (await service.job(job_id)).status is JobStatus.COMPLETED
+    await service.ship(capture_id, seq=1)
+    await calm_down(service)
+    assert (await service.job(job_id)).status is JobStatus.PROCESSING
+    await assign_tick(service.commands.db, SETTINGS)
+    (task,) = (await service.desired()).finalize
+    assert (task.attempt, [chunk.seq for chunk in task.captures[0].chunks]) == (2, [0, 1])
+    await service.journal("node-1", done(job_id, 2))
+    job = await service.job(job_id)
+    assert (job.status, job.file_key) == (JobStatus.COMPLETED, f"recordings/{job_id}/2/recording.mp4")
+    assert await service.pool.fetchval("SELECT file_version FROM recording_jobs") == 2
+    await calm_down(service)
+    assert (await service.job(job_id)).status is JobStatus.COMPLETED
+
+
+async def test_a_file_stands_where_it_cannot_be_made_anew(service: Service) -> None:
+    job_id = await completed(service)
+    await service.ship(await service.pool.fetchval("SELECT id FROM captures"), seq=1)
+    await calm_down(service)
+    await assign_tick(service.commands.db, SETTINGS)
+    await service.journal("node-1", FinalizeFailed(job_id=job_id, attempt=2, error="boom", retryable=False))
+    job = await service.job(job_id)
+    assert (job.status, job.file_key) == (JobStatus.COMPLETED, f"recordings/{job_id}/1/recording.mp4")
+
+
+async def test_media_that_comes_after_no_media_makes_a_file(service: Service) -> None:
+    await service.room_server()
+    await service.node()
+    job_id = await service.start()
+    capture_id = await service.prepare()
+    await service.captures.node_lost("node-1", "cut off")
+    await service.pool.execute("UPDATE recording_jobs SET status = 'failed', ended_at = updated_at")
+    await service.ship(capture_id)
+    await calm_down(service)
+    assert (await service.job(job_id)).status is JobStatus.PROCESSING
+
+
+async def test_a_failed_job_is_retried_from_its_tape(service: Service) -> None:
+    job_id = await recorded(service)
+    with pytest.raises(Conflict) as refused:
+        await service.commands.retry(job_id, None)
+    assert refused.value.code == "not_failed"
+    await assign_tick(service.commands.db, SETTINGS)
+    await service.journal("node-1", FinalizeFailed(job_id=job_id, attempt=1, error="boom", retryable=False))
+    await service.commands.retry(job_id, None)
+    await assign_tick(service.commands.db, SETTINGS)
+    assert (await service.desired()).finalize[0].attempt == 2
+    await service.journal("node-1", FinalizeFailed(job_id=job_id, attempt=2, error="boom", retryable=False))
+    await service.pool.execute("UPDATE recording_jobs SET tape_deleted_at = updated_at")
+    with pytest.raises(Conflict) as refused:
+        await service.commands.retry(job_id, None)
+    assert refused.value.code == "no_tape"
 
 
 async def test_delete_only_what_has_ended(service: Service) -> None:

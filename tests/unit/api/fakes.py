@@ -44,6 +44,9 @@ class RecordingCommands:
     async def stop(self, job_id: str, tenant: str | None) -> None:
         self._note("stop", job_id, tenant)
 
+    async def retry(self, job_id: str, tenant: str | None) -> None:
+        self._note("retry", job_id, tenant)
+
     async def cancel(self, job_id: str, tenant: str | None) -> None:
         self._note("cancel", job_id, tenant)
 

@@ -21,9 +21,12 @@ def test_every_state_that_is_not_final_leads_to_every_kind_of_end_it_must() -> N
         assert FINAL & reachable(status), f"{status} is a trap"
 
 
-def test_nothing_leaves_a_final_state() -> None:
+def test_only_late_media_and_a_retry_wake_a_job_that_rests() -> None:
     for status in FINAL:
-        assert all(next_status(status, sent) is None for sent in JobSignal)
+        waking = {sent for sent in JobSignal if next_status(status, sent) is not None}
+        assert waking <= {JobSignal.LATE_MEDIA, JobSignal.RETRY}
+    assert all(next_status(JobStatus.CANCELLED, sent) is None for sent in JobSignal)
+    assert next_status(JobStatus.COMPLETED, JobSignal.RETRY) is None
 
 
 def test_every_signal_is_used() -> None:

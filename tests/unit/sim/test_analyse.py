@@ -122,7 +122,8 @@ def test_what_is_missing_is_not_found(tmp_path: Path) -> None:
     assert beeps == pytest.approx([2, 3], abs=0.025)
     assert flashes == pytest.approx([2, 3], abs=0.025)
     assert presence(beeps, SECONDS - 1) == pytest.approx(2 / 3)
-    assert cadence_p95_ms((0.0, *beeps)) > 800
+    assert cadence_p95_ms((0.0, *beeps)) < 25
+    assert cadence_p95_ms((0.6, *beeps)) > 300
 
 
 def test_letterboxed_and_starved_of_bits(tmp_path: Path) -> None:

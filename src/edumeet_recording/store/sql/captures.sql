@@ -113,12 +113,16 @@ ORDER BY c.created_at;
 -- The room server does not send any more, or nobody can tell it: it is not asked again.
 UPDATE captures SET forwarding = 'stopped', forwarding_error = :error WHERE id = :id;
 
--- name: insert_chunk!
--- A chunk is in the object store; the same chunk again changes nothing.
+-- name: insert_chunk$
+-- A chunk is in the object store; its job, or nothing where the chunk was known.
+WITH chunk AS (
 INSERT INTO tape_chunks (capture_id, seq, key, bytes, sha256, records, first_ns, last_ns, stored_at)
 SELECT :capture_id, :seq, :key, :bytes, :sha256, :records, :first_ns, :last_ns, :now
 FROM captures WHERE id = :capture_id AND node_id = :node_id
-ON CONFLICT (capture_id, seq) DO NOTHING;
+ON CONFLICT (capture_id, seq) DO NOTHING
+RETURNING capture_id
+)
+SELECT job_id FROM captures JOIN chunk ON captures.id = chunk.capture_id;
 
 -- name: chunks_of_job
 -- Every stored chunk of a job, in order.

@@ -53,6 +53,9 @@ WITH job AS (
         started_at = CASE WHEN :status::text = 'recording' THEN coalesce(started_at, :at) ELSE started_at END,
         stopped_at = CASE WHEN :status::text = 'stopping' THEN coalesce(stopped_at, :now) ELSE stopped_at END,
         ended_at = CASE WHEN :status::text IN ('completed', 'failed', 'cancelled') THEN :now END,
+        late_media_at = CASE WHEN :status::text <> 'processing' THEN late_media_at END,
+        processing_node_id = CASE WHEN :status::text <> 'processing' THEN processing_node_id END,
+        processing_lease_until = CASE WHEN :status::text <> 'processing' THEN processing_lease_until END,
         version = version + 1,
         event_seq = event_seq + 1,
         updated_at = :now
@@ -119,7 +122,7 @@ ORDER BY priority DESC, created_at;
 -- Give a job to a finalizer, as the next attempt; compare-and-set.
 UPDATE recording_jobs SET
     processing_node_id = :node_id, processing_attempt = processing_attempt + 1, processing_lease_until = :until,
-    processing_phase = NULL, processing_fraction = NULL, version = version + 1, updated_at = :now
+    processing_phase = NULL, processing_fraction = NULL, attempts = attempts + 1, version = version + 1, updated_at = :now
 WHERE id = :id AND version = :version AND status = 'processing'
 RETURNING processing_attempt;
 
@@ -140,8 +143,24 @@ WHERE id = :id AND processing_node_id = :node_id AND processing_attempt = :attem
 -- What the finalizer made; completed in the same transaction.
 UPDATE recording_jobs SET
     file_key = :file_key, report_key = :report_key, file_bytes = :bytes, file_sha256 = :sha256,
-    duration_s = :duration_s, report = :report, warnings = :warnings, processing_phase = NULL, processing_fraction = 1
+    duration_s = :duration_s, report = :report, warnings = :warnings, file_version = file_version + 1,
+    processing_phase = NULL, processing_fraction = 1
 WHERE id = :id;
+
+-- name: mark_late_media!
+-- A chunk came that the file may lack; a job whose tape is gone cannot be made anew.
+UPDATE recording_jobs SET late_media_at = :now
+WHERE id = :id AND status IN ('processing', 'completed', 'failed') AND tape_deleted_at IS NULL;
+
+-- name: jobs_with_late_media
+-- Ended jobs that got media and have been left in peace for a moment.
+SELECT * FROM recording_jobs
+WHERE status IN ('completed', 'failed') AND late_media_at <= :before AND tape_deleted_at IS NULL AND deleted_at IS NULL
+ORDER BY late_media_at;
+
+-- name: tape_is_kept$
+-- True where the tape of a job was not deleted.
+SELECT tape_deleted_at IS NULL FROM recording_jobs WHERE id = :id;
 
 -- name: mark_deleted$
 -- Hide an ended job; its objects are purged later.

@@ -90,7 +90,10 @@ CREATE TABLE recording_jobs (
     stopped_at TIMESTAMPTZ,
     ended_at TIMESTAMPTZ,
     processing_node_id TEXT REFERENCES ffmpeg_nodes (id),
+    -- over all rounds: each attempt writes to a place of its own
     processing_attempt INTEGER NOT NULL DEFAULT 0,
+    -- set when a chunk was stored that the last file, or the one being made, may lack
+    late_media_at TIMESTAMPTZ,
     processing_lease_until TIMESTAMPTZ,
     processing_phase TEXT,
     processing_fraction REAL,
@@ -98,6 +101,8 @@ CREATE TABLE recording_jobs (
     report_key TEXT,
     file_bytes BIGINT,
     file_sha256 TEXT,
+    -- 1 for the first file, raised when late media made it anew
+    file_version INTEGER NOT NULL DEFAULT 0,
     duration_s DOUBLE PRECISION,
     report JSONB,
     warnings TEXT[] NOT NULL DEFAULT '{}',
