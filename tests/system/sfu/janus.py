@@ -54,12 +54,11 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Forwarder:
-    """One stream on its way to a recorder. `rtcp_port`: Janus' own, where it listens for feedback on it."""
+    """One stream on its way to a recorder."""
 
     stream_id: int
     ssrc: int
     payload_type: int
-    rtcp_port: int
 
 
 class Janus:
@@ -98,10 +97,7 @@ class Janus:
         """Send a peer's streams to `host`: `rtp_forward` of the VideoRoom, whose words `streams` and `srtp` are in."""
         body = {"request": "rtp_forward", "room": room, "publisher_id": peer_id, "host": host}
         made = await self._ask(room, peer_id, {**body, **srtp, "streams": list(streams)})
-        return [
-            Forwarder(each["stream_id"], each["ssrc"], each["pt"], each["local_rtcp_port"])
-            for each in made["forwarders"]
-        ]
+        return [Forwarder(each["stream_id"], each["ssrc"], each["pt"]) for each in made["forwarders"]]
 
     async def stop_forward(self, room: str, peer_id: str, stream_id: int) -> None:
         """Send it no more."""

@@ -99,7 +99,6 @@ class JanusRoomServer:
                 "clockRate": stream["clockRate"],
                 "channels": stream.get("channels"),
                 "sourceIp": host,  # Janus is on the node's machine
-                "rtcpSourcePort": made.rtcp_port,
                 **srtp,
             }
             for stream, made in zip(wanted, forwarders, strict=True)
