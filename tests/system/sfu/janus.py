@@ -104,6 +104,11 @@ class Janus:
         body = {"request": "stop_rtp_forward", "room": room, "publisher_id": peer_id, "stream_id": stream_id}
         await self._ask(room, peer_id, body)
 
+    async def forwarded(self, room: str, peer_id: str) -> list[int]:
+        """SSRCs that are sent to recorders."""
+        listed = await self._ask(room, peer_id, {"request": "listforwarders", "room": room})
+        return [forwarder["ssrc"] for each in listed["publishers"] for forwarder in each["forwarders"]]
+
     async def _ask(self, room: str, peer_id: str, body: Mapping[str, object]) -> dict[str, Any]:
         answer = await self._post(self._handles[room, peer_id], janus="message", body=body)
         return _data(answer)

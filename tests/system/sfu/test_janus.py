@@ -9,7 +9,8 @@ import pytest_asyncio
 from tests.system.conftest import Service
 from tests.system.sfu.conftest import PEER, ROOMS, Conference
 from tests.system.sfu.content import BEEP_S, TURN_S, cadence_error_ms, find
-from tests.system.sfu.publisher import SIZE, Sent
+from tests.system.sfu.janus import JANUS
+from tests.system.sfu.publisher import CHROMIUM, SIZE, Sent
 from tests.waiting import eventually
 
 from edumeet_recording.domain.codecs import Codec, Kind
@@ -19,7 +20,12 @@ from edumeet_recording.media.probe import Probe, ProbedStream, decode, probe
 from edumeet_recording.wire.http import StartRecording
 from edumeet_recording.wire.views import Recording, RtpForwarding
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.skipif(
+        JANUS is None or not CHROMIUM.exists(), reason="needs janus and chromium: apt-get install janus chromium"
+    ),
+]
 
 RECORD_S = 8
 KEY_FRAME_S = 1.0
@@ -169,3 +175,13 @@ async def test_the_browser_plays_it(conference: Conference, outcomes: dict[str, 
     outcome = outcomes[name]
     played_s = await conference.publisher.play(outcome.path.read_bytes(), WAYS[name].container)
     assert played_s == pytest.approx(outcome.probe.duration_s, abs=0.5)
+
+
+async def test_janus_is_told_to_stop(conference: Conference, outcomes: dict[str, Outcome]) -> None:
+    assert outcomes["contract"].recording.status is JobStatus.COMPLETED
+
+    async def nothing_is_forwarded() -> bool:
+        return not await conference.janus.forwarded("room-vp8", PEER)
+
+    await eventually(nothing_is_forwarded)
+    assert len(await conference.janus.forwarded("room-h264", PEER)) == 2, "that is up to the client"
