@@ -225,12 +225,13 @@ async def measure(recordings: int, seconds: float) -> dict[str, Measured]:
 
 
 def ratios(measured: dict[str, Measured]) -> dict[str, float]:
-    """The figures that have targets."""
+    """Of the node to the others. Memory is compared by PSS: RSS counts FFmpeg's program text once a process."""
     floor, node, ffmpeg = measured["C floor"], measured["node"], measured["FFmpeg"]
     return {
         "cpu_ratio_floor": round(node.cpu_ms_per_media_s / floor.cpu_ms_per_media_s, 3),
         "cpu_ratio_ffmpeg": round(node.cpu_ms_per_media_s / ffmpeg.cpu_ms_per_media_s, 3),
         "memory_ratio_ffmpeg": round(node.pss_bytes / ffmpeg.pss_bytes, 3),
+        "memory_ratio_ffmpeg_rss": round(node.rss_bytes / ffmpeg.rss_bytes, 3),
     }
 
 
@@ -249,9 +250,10 @@ def _print(measured: dict[str, Measured], figures: dict[str, float], recordings:
         )
     console = Console()
     console.print(table)
-    for name, value in figures.items():
-        met = value <= TARGETS[name]
-        console.print(f"{'[green]✓' if met else '[red]✗'}[/] {name} {value} (at most {TARGETS[name]})")
+    for name, target in TARGETS.items():
+        met = figures[name] <= target
+        console.print(f"{'[green]✓' if met else '[red]✗'}[/] {name} {figures[name]} (at most {target})")
+    console.print(f"  memory_ratio_ffmpeg_rss {figures['memory_ratio_ffmpeg_rss']}")
 
 
 def main() -> None:
@@ -266,7 +268,7 @@ def main() -> None:
     _print(measured, figures, options.recordings)
     ways = {name: {field: getattr(each, field) for field in Measured.__slots__} for name, each in measured.items()}
     RESULT.write_text(json.dumps({**figures, "recordings": options.recordings, "ways": ways}, indent=2) + "\n")
-    if any(value > TARGETS[name] for name, value in figures.items()):
+    if any(figures[name] > target for name, target in TARGETS.items()):
         raise SystemExit(1)
 
 

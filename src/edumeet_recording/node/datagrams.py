@@ -110,12 +110,13 @@ class Datagrams:
         The address is as the kernel has it (`parse_source` reads it); the payload is a view, until the next `receive`,
         and one of `PAYLOAD_BYTES` was cut off.
         """
-        times, lengths, sources, buffer = self._times, self._lengths, self._sources, self._buffer
+        times, lengths, buffer = self._times, self._lengths, self._buffer
+        sources = bytes(self._sources[: count * NAME_BYTES])
         for i in range(count):
             time, start, name = i * _TIME_STEP + _TIME_AT, i * PAYLOAD_BYTES, i * NAME_BYTES
             yield (
                 times[time] * 1_000_000_000 + times[time + 1],
-                bytes(sources[name : name + NAME_BYTES]),
+                sources[name : name + NAME_BYTES],
                 buffer[start : start + lengths[i * _LENGTH_STEP + _LENGTH_AT]],
             )
 

@@ -5,6 +5,7 @@ One JSON line an entry; the first line holds the number that came before them. A
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -13,6 +14,7 @@ from edumeet_recording.wire.node_link import JournalBody, JournalEntry
 
 _COMPACT_LINES = 256
 """Acknowledged lines that may lie in the file before it is rewritten."""
+_RESERVE_BYTES = 1024 * 1024
 
 
 class Journal:
@@ -25,6 +27,7 @@ class Journal:
     def __init__(self, path: Path, first_seq: int) -> None:
         self._path = path
         self._entries: list[JournalEntry] = []
+        self._reserve = path.with_suffix(".reserve")
         self._acked_lines = 0
         if path.exists():
             self._last_seq = self._load()
@@ -43,10 +46,12 @@ class Journal:
         first = self._last_seq + 1
         entries = [JournalEntry(seq=first + i, body=body) for i, body in enumerate(bodies)]
         data = "".join(f"{entry.to_json()}\n" for entry in entries).encode()
-        with self._path.open("ab") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            self._write(data)
+        except OSError:
+            # Full of tape, perhaps: no chunk may go before its entry is on disk, so make the room for that.
+            self._reserve.unlink(missing_ok=True)
+            self._write(data)
         self._last_seq += len(entries)
         self._entries += entries
 
@@ -57,6 +62,27 @@ class Journal:
         self._acked_lines += before - len(self._entries)
         if self._acked_lines >= _COMPACT_LINES or (before and not self._entries):
             self._rewrite()
+
+    def _write(self, data: bytes) -> None:
+        """All of it, or nothing."""
+        fd = os.open(self._path, os.O_WRONLY | os.O_APPEND)
+        try:
+            before = os.fstat(fd).st_size
+            try:
+                while data:
+                    data = data[os.write(fd, data) :]
+                os.fsync(fd)
+            except OSError:
+                os.ftruncate(fd, before)
+                raise
+        finally:
+            os.close(fd)
+
+    def _keep_reserve(self) -> None:
+        if self._reserve.exists():
+            return
+        with self._reserve.open("wb") as file, suppress(OSError):
+            os.posix_fallocate(file.fileno(), 0, _RESERVE_BYTES)
 
     def _load(self) -> int:
         before, *lines = self._path.read_text().splitlines() or [""]
@@ -76,4 +102,5 @@ class Journal:
             file.flush()
             os.fsync(file.fileno())
         new.replace(self._path)
+        self._keep_reserve()
         self._acked_lines = 0

@@ -122,20 +122,18 @@ class Shell:
 
     async def _carry_out_on_disk(self) -> None:
         """Journal first, in one write: only then may the spool lose anything."""
-        undone = self._undone
         try:
-            await asyncio.to_thread(self._write, undone)
+            await asyncio.to_thread(self._write)
         except OSError as error:
-            _log.error("the journal cannot be written", error=str(error))
-            return
-        self._undone = []
+            _log.error("the journal or the spool cannot be written", error=str(error))
         self._link.journal_grew()
 
-    def _write(self, undone: list[_OnDisk]) -> None:
-        if bodies := [each.body for each in undone if isinstance(each, AppendJournal)]:
+    def _write(self) -> None:
+        if bodies := [each.body for each in self._undone if isinstance(each, AppendJournal)]:
             self._journal.append(bodies)
-        for instruction in undone:
-            match instruction:
+            self._undone = [each for each in self._undone if not isinstance(each, AppendJournal)]
+        while self._undone:
+            match self._undone[0]:
                 case TrimJournal(up_to):
                     self._journal.ack(up_to)
                 case DeleteChunk(capture_id, seq):
@@ -144,3 +142,4 @@ class Shell:
                     self._inventory.forget(capture_id)
                 case AppendJournal():
                     pass  # done above
+            del self._undone[0]

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,42 @@ def test_an_acknowledgement_of_what_is_not_there_changes_nothing(path: Path) -> 
     journal.append([fact(1)])
     journal.ack(3)
     assert len(journal.pending) == 1
+
+
+def test_a_full_disk_still_takes_what_frees_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(path, first_seq=1)
+    journal.append([fact(1)])
+    reserve = path.with_suffix(".reserve")
+    real, begun = os.write, False
+
+    def write(fd: int, data: bytes) -> int:
+        nonlocal begun
+        if not reserve.exists():
+            return real(fd, data)
+        if begun:
+            raise OSError(28, "No space left on device")
+        begun = True
+        return real(fd, data[:5])
+
+    monkeypatch.setattr("os.write", write)
+    journal.append([fact(2)])
+    monkeypatch.undo()
+    assert jobs(Journal(path, first_seq=1)) == [(1, "j1"), (2, "j2")]
+    assert reserve.stat().st_size > 0, "kept for the next time"
+
+
+def test_a_disk_that_takes_nothing_is_told_and_leaves_the_journal_whole(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(path, first_seq=1)
+    journal.append([fact(1)])
+
+    def write(fd: int, data: bytes) -> int:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("os.write", write)
+    with pytest.raises(OSError, match="Input/output"):
+        journal.append([fact(2)])
+    monkeypatch.undo()
+    journal.append([fact(3)])
+    assert jobs(journal) == [(1, "j1"), (2, "j3")]
