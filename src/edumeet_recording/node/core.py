@@ -65,6 +65,8 @@ from edumeet_recording.wire.node_link import (
     Report,
 )
 
+CAPTURES_A_WORKER = 100
+"""As many as a worker gets before the next one gets any: about a third of a core."""
 _Task = tuple[str, int]
 """Job and attempt."""
 
@@ -205,14 +207,18 @@ class NodeCore:
         capture = self._captures.get(event.capture_id)
         if capture is None:
             return [ReleasePorts(event.capture_id), ForgetCapture(event.capture_id)]
-        load = dict.fromkeys(range(self._workers), 0)
-        for other in self._captures.values():
-            if other.slot is not None:
-                load[other.slot] += 1
-        capture.slot = min(load, key=load.__getitem__)
+        capture.slot = self._free_slot()
         capture.ip, capture.ports, capture.error = event.ip, event.ports, None
         capture.state = CaptureState.PREPARED
         return [AssignCapture(capture.slot, capture.assign()), _report(capture)]
+
+    def _free_slot(self) -> int:
+        """The first worker with room, for captures of one process share its wake-ups; else the one with the fewest."""
+        load = dict.fromkeys(range(self._workers), 0)
+        for capture in self._captures.values():
+            if capture.slot is not None:
+                load[capture.slot] += 1
+        return min(load, key=lambda slot: (max(load[slot] - CAPTURES_A_WORKER + 1, 0), slot))
 
     def _ports_refused(self, event: PortsRefused) -> list[Instruction]:
         capture = self._captures.get(event.capture_id)

@@ -4,7 +4,7 @@ import pytest
 
 from edumeet_recording.domain.capture import CaptureState
 from edumeet_recording.domain.codecs import Codec, Container, Kind
-from edumeet_recording.node.core import NodeCore
+from edumeet_recording.node.core import CAPTURES_A_WORKER, NodeCore
 from edumeet_recording.node.events import (
     Beat,
     ChunkShipped,
@@ -146,11 +146,12 @@ def test_a_desired_capture_gets_ports_then_a_worker_and_is_reported_prepared(cor
     assert (report.state, report.epoch, report.ip, report.ports) == (CaptureState.PREPARED, 1, "10.0.0.1", PORTS)
 
 
-def test_captures_are_spread_over_the_workers(recording: NodeCore) -> None:
-    recording.handle(desired(CAPTURE, OTHER))
-    assign = recording.handle(PortsOpened("c2", "10.0.0.1", PORTS))[0]
-    assert isinstance(assign, AssignCapture)
-    assert assign.slot == 1
+def test_a_worker_is_filled_before_the_next_and_then_they_share(core: NodeCore) -> None:
+    names = [f"c{i}" for i in range(2 * CAPTURES_A_WORKER + 4)]
+    core.handle(desired(*(CAPTURE.model_copy(update={"capture_id": name}) for name in names)))
+    assigned = [core.handle(PortsOpened(name, "10.0.0.1", PORTS))[0] for name in names]
+    slots = [each.slot for each in assigned if isinstance(each, AssignCapture)]
+    assert slots == [0] * CAPTURES_A_WORKER + [1] * CAPTURES_A_WORKER + [0, 1, 0, 1]
 
 
 def test_the_same_desire_again_does_nothing(recording: NodeCore) -> None:
@@ -251,14 +252,17 @@ def test_a_draining_capture_takes_no_other_streams(recording: NodeCore) -> None:
 
 
 def test_a_replaced_worker_goes_on_where_the_dead_one_was(recording: NodeCore) -> None:
-    recording.handle(desired(CAPTURE, OTHER))
+    without_ports = CAPTURE.model_copy(update={"capture_id": "c3"})
+    recording.handle(desired(CAPTURE, OTHER, without_ports))
     recording.handle(PortsOpened("c2", "10.0.0.1", PORTS))
     recording.handle(said(closed(0)))
     recording.handle(said(Numbers((numbers(100, unconfirmed=2),))))
-    ship, assign = recording.handle(WorkerReplaced(0, (closed(0), closed(1), closed(0, "gone"))))
+    ship, assign, other = recording.handle(WorkerReplaced(0, (closed(0), closed(1), closed(0, "gone"))))
     assert ship == ShipChunk(closed(1), "tapes/c1/000001.tape")
     assert isinstance(assign, AssignCapture)
     assert assign.assign.first_seq == 2
+    assert isinstance(other, AssignCapture)
+    assert (other.assign.capture_id, other.assign.first_seq) == ("c2", 0)
     assert assign.assign.streams[0].latched_ssrc == 7, "the stream it had taken"
     assert recording.reports[0].streams[0].packets == 100
     recording.handle(said(Numbers((numbers(5, unconfirmed=1, ssrc=1),))))
