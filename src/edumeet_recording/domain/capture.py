@@ -1,4 +1,4 @@
-"""The states of a capture: one job on one node for one epoch."""
+"""The states of a capture, one job on one node for one epoch, and of its streams."""
 
 from enum import StrEnum, unique
 
@@ -24,3 +24,20 @@ class CaptureRole(StrEnum):
 
     PRIMARY = "primary"
     STANDBY = "standby"
+
+
+@unique
+class StreamState(StrEnum):
+    """What a stream does now, as its receiver sees it."""
+
+    WAITING = "waiting"
+    """Nothing has come yet: the camera may be off."""
+    RECEIVING = "receiving"
+    NO_KEY_FRAME = "no_key_frame"
+    """Video comes that cannot be shown yet."""
+    MUTED = "muted"
+    """RTP has stopped and sender reports go on: the publisher has paused it."""
+    STALLED = "stalled"
+    """Neither comes any more."""
+    UNDECRYPTABLE = "undecryptable"
+    """Packets come that were not encrypted with the announced key."""

@@ -1,6 +1,7 @@
 """RTP headers, unwrapping of their counters, and reception statistics (RFC 3550)."""
 
 import struct
+from collections import deque
 from collections.abc import Mapping, Sequence
 from math import inf
 from typing import NamedTuple
@@ -124,18 +125,21 @@ class ReceptionStats:
     """What became of one stream's packets (RFC 3550 appendices A.1, A.3 and A.8).
 
     Retransmissions fill the holes they were asked for: `lost` is what never came, by the highest sequence number seen.
+    Who asks for what is missing takes the `holes`, and says so by `ask_again`.
     """
 
     MAX_DROPOUT = 3000
     """A step forward beyond this is a restart of the sender once the next packet confirms it (A.1)."""
     MAX_MISORDER = 1000
     """How late a packet may be; more than A.1's 100, for retransmissions come late."""
+    MAX_HOLES = 64
+    """Holes kept for who takes them; the newest."""
     MAX_JUMP_S = 10
     """A change of transit time beyond this is a wrap or a restart of the timestamps, not jitter."""
 
     __slots__ = (
-        "_base", "_expected_before", "_highest", "_max_jump", "_missing", "_prior", "_rate", "_resync", "_strays",
-        "_transit", "bytes", "duplicates", "jitter", "packets", "reordered",
+        "_base", "_expected_before", "_highest", "_holes", "_max_jump", "_missing", "_prior", "_rate", "_restored",
+        "_resync", "_strays", "_transit", "bytes", "duplicates", "jitter", "packets", "recovered", "reordered",
     )  # fmt: skip
 
     def __init__(self, clock_rate: int) -> None:
@@ -144,7 +148,9 @@ class ReceptionStats:
         self.bytes = 0
         self.duplicates = 0
         self.reordered = 0
-        """Came after a packet with a higher sequence number, retransmissions among them."""
+        """Came after a packet with a higher sequence number, without being asked for again."""
+        self.recovered = 0
+        """Came because they were asked for again."""
         self.jitter = 0.0
         """Interarrival jitter in units of the RTP clock (§6.4.1)."""
         self._rate = clock_rate / 1e9
@@ -152,7 +158,10 @@ class ReceptionStats:
         self._base = 0
         self._highest = -1
         self._expected_before = 0
-        self._missing: dict[int, None] = {}
+        self._missing: dict[int, bool] = {}
+        """By extended sequence number: whether it was asked for again."""
+        self._holes: deque[range] = deque(maxlen=self.MAX_HOLES)
+        self._restored = 0
         self._strays = 0
         self._resync = -1
         self._transit = inf
@@ -175,7 +184,32 @@ class ReceptionStats:
 
     @property
     def _received(self) -> int:
-        return self.packets - self.duplicates - self._strays
+        return self.packets + self._restored - self.duplicates - self._strays
+
+    @property
+    def has_holes(self) -> bool:
+        """True where there are holes to take."""
+        return bool(self._holes)
+
+    def take_holes(self) -> list[range]:
+        """The holes that opened since the last call, as extended sequence numbers; some of it may have come since."""
+        holes = list(self._holes)
+        self._holes.clear()
+        return holes
+
+    def ask_again(self, extended: int) -> bool:
+        """True where the packet is still missing: should it come now, that is because it was asked for."""
+        if extended not in self._missing:
+            return False
+        self._missing[extended] = True
+        return True
+
+    def restore(self, sequence: int) -> None:
+        """Count a packet that came back in a stream of its own (RFC 4588); `sequence` is the original's."""
+        extended = self._highest - ((self._highest - sequence) & 0xFFFF)
+        if self._missing.pop(extended, None) is not None:
+            self.recovered += 1
+            self._restored += 1
 
     def fraction_lost(self) -> int:
         """Share of packets lost since the last call, in 1/256 (A.3)."""
@@ -210,6 +244,7 @@ class ReceptionStats:
             return False
         elif step <= self.MAX_DROPOUT:
             self._miss(self._highest + 1, self._highest + step)
+            self._holes.append(range(self._highest + 1, self._highest + step))
             self._highest += step
         elif sequence == self._resync:
             # Two in a row: the sender began anew. The first of them was taken for a stray.
@@ -217,6 +252,7 @@ class ReceptionStats:
             self._expected_before = self.expected
             self._base, self._highest = sequence - 1, sequence
             self._missing.clear()
+            self._holes.clear()
         else:
             self._strays += 1
             self._resync = (sequence + 1) & 0xFFFF
@@ -227,15 +263,16 @@ class ReceptionStats:
         if extended < self._base:
             self._miss(extended + 1, self._base)
             self._base = extended
-        elif extended in self._missing:
-            del self._missing[extended]
-        else:
+        elif (asked := self._missing.pop(extended, None)) is None:
             self.duplicates += 1
+            return
+        elif asked:
+            self.recovered += 1
             return
         self.reordered += 1
 
     def _miss(self, first: int, end: int) -> None:
         """Remember what has not come, to tell a late packet from a duplicate; older than `MAX_MISORDER` is given up."""
-        self._missing.update(dict.fromkeys(range(first, end)))
+        self._missing.update(dict.fromkeys(range(first, end), False))
         while len(self._missing) > self.MAX_MISORDER:
             del self._missing[next(iter(self._missing))]

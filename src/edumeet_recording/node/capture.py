@@ -19,8 +19,9 @@ from threading import Thread
 from edumeet_recording.media.tape import ChunkHeader
 from edumeet_recording.node.datagrams import SLOTS, Datagrams, parse_source
 from edumeet_recording.node.feedback import Feedback
-from edumeet_recording.node.reception import Reception, Track
+from edumeet_recording.node.reception import Reception
 from edumeet_recording.node.spool import ChunkFile
+from edumeet_recording.node.track import Track
 from edumeet_recording.node.worker_link import (
     MAX_MESSAGE_BYTES,
     AskKeyFrame,
@@ -58,6 +59,7 @@ class _Socket:
     """One socket of a capture. `port` is the number of its pair, `is_rtcp` true for the odd one."""
 
     udp: socket.socket
+    fd: int
     capture: "_Capture"
     port: int
     is_rtcp: bool
@@ -75,7 +77,9 @@ class _Capture:
         self._chunk: ChunkFile | None = None
         self.reception = Reception(self.id, assign.streams, confirmed=assign.confirmed)
         self.feedback = Feedback(int.from_bytes(os.urandom(4)), f"{self.id}@recorder")
-        self.sockets = [_Socket(socket.socket(fileno=fd), self, i // 2, is_rtcp=i % 2 == 1) for i, fd in enumerate(fds)]
+        self.sockets = [
+            _Socket(socket.socket(fileno=fd), fd, self, i // 2, is_rtcp=i % 2 == 1) for i, fd in enumerate(fds)
+        ]
         self._first_packet_told = False
 
     def write(self) -> bool:
@@ -118,28 +122,36 @@ class _Capture:
         """True where nothing is left to write or close."""
         return self._chunk is None
 
+    def repair(self, now_ns: int) -> None:
+        """Ask for what is missing, where it is time to."""
+        for track in self.reception.tracks:
+            if track.source:
+                self._send(track, self.feedback.repair(now_ns, track))
+
     def feed_back(self, now_ns: int) -> None:
         """Send the RTCP that is due."""
         for track in self.reception.tracks:
-            if track.ssrc is not None and track.source:
-                for datagram in self.feedback.due(now_ns, track):
-                    self._send(track, datagram)
+            if track.source:
+                self._send(track, self.feedback.due(now_ns, track))
 
-    def ask_key_frames(self) -> None:
+    def ask_key_frames(self, now_ns: int) -> None:
         """Send a PLI for each video stream that has been heard."""
         for track in self.reception.tracks:
-            if track.look is not None and track.ssrc is not None and track.source:
-                self._send(track, self.feedback.ask_key_frame(track))
+            if track.look is not None and track.source:
+                self._send(track, self.feedback.ask_key_frame(now_ns, track))
 
-    def _send(self, track: Track, datagram: bytes) -> None:
+    def _send(self, track: Track, datagrams: list[bytes]) -> None:
         """To where the stream's RTCP comes from, else to where its RTP does: the only address an SFU listens to."""
+        if not datagrams:
+            return
         rtcp_source = self.reception.rtcp_source(track)
         muxed = not rtcp_source
         udp = self.sockets[2 * track.port + (not muxed)].udp
-        try:
-            udp.sendto(datagram, parse_source(track.source if muxed else rtcp_source))
-        except OSError:
-            return  # feedback is advice: the next one may get through
+        for datagram in datagrams:
+            try:
+                udp.sendto(datagram, parse_source(track.source if muxed else rtcp_source))
+            except OSError:
+                return  # feedback is advice: the next one may get through
 
     def close(self) -> None:
         """Let go of the sockets; the agent has its own copies."""
@@ -203,13 +215,15 @@ class Worker:
                 waiting.append(each)
             if each.capture.reception.count:
                 touched[each.capture.id] = each.capture
+        now_ns = time.time_ns()
         for capture in touched.values():
             self._write(capture)
+            capture.repair(now_ns)
 
     def _drain_batch(self, each: _Socket) -> int:
         datagrams = self._datagrams
         try:
-            count = datagrams.receive(each.udp.fileno())
+            count = datagrams.receive(each.fd)
         except OSError:
             return 0  # an error some datagram of ours provoked, reported once; the socket goes on
         if count:
@@ -253,8 +267,8 @@ class Worker:
         capture = _Capture(assign, fds, self._spool, self._chunk_ns)
         self._captures[capture.id] = capture
         for each in capture.sockets:
-            self._sockets[each.udp.fileno()] = each
-            self._epoll.register(each.udp.fileno(), select.EPOLLIN)
+            self._sockets[each.fd] = each
+            self._epoll.register(each.fd, select.EPOLLIN)
 
     def _drain(self, capture: _Capture) -> None:
         """Read all that the kernel has, then no more; what is still held is taken by what is known of the streams."""
@@ -263,8 +277,8 @@ class Worker:
                 if self._drain_batch(each) < SLOTS:
                     break
                 self._write(capture)
-            self._epoll.unregister(each.udp.fileno())
-            del self._sockets[each.udp.fileno()]
+            self._epoll.unregister(each.fd)
+            del self._sockets[each.fd]
         capture.close()
         capture.reception.confirm()
         self._draining[capture.id] = capture
@@ -292,7 +306,7 @@ class Worker:
             case Drain() if order.capture_id in self._captures and order.capture_id not in self._draining:
                 self._drain(self._captures[order.capture_id])
             case AskKeyFrame() if (capture := self._captures.get(order.capture_id)) is not None:
-                capture.ask_key_frames()
+                capture.ask_key_frames(time.time_ns())
             case _:
                 pass  # about a capture that is over here
 
@@ -300,7 +314,7 @@ class Worker:
         """The closer thread: waits for the disk, so that the loop does not."""
         while (item := self._closing.get()) is not None:
             if isinstance(item, _Capture):
-                self._closed.put(Drained(item.reception.numbers()))
+                self._closed.put(Drained(item.reception.numbers(time.time_ns())))
                 continue
             try:
                 item.sync()
@@ -322,7 +336,8 @@ class Worker:
             self._tell(Unwritable(error or None))
 
     def _tell_numbers(self) -> None:
-        numbers = [capture.reception.numbers() for capture in self._captures.values()]
+        now_ns = time.time_ns()
+        numbers = [capture.reception.numbers(now_ns) for capture in self._captures.values()]
         for start in range(0, max(len(numbers), 1), CAPTURES_A_MESSAGE):
             self._tell(Numbers(tuple(numbers[start : start + CAPTURES_A_MESSAGE])))
 

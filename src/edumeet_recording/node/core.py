@@ -245,10 +245,16 @@ class NodeCore:
         if capture is None:
             return []
         capture.count(numbers)
-        if capture.error is not None or "unwritable" not in numbers.foreign:
+        if capture.error is not None:
             return []
-        # Media is being lost for want of a disk: another node should take over.
-        capture.error = f"the spool cannot be written: {self._unwritable.get(slot, 'it was full')}"
+        if "unwritable" in numbers.foreign:
+            # Media is being lost for want of a disk: another node should take over.
+            capture.error = f"the spool cannot be written: {self._unwritable.get(slot, 'it was full')}"
+        elif capture.lost_its_place:
+            # A new forwarding begins with a new key and no roll-over.
+            capture.error = "the capture process was replaced, and the SRTP streams had rolled over since they began"
+        else:
+            return []
         return [_report(capture)]
 
     def _writable_changed(self, slot: int, error: str | None) -> list[Instruction]:

@@ -1,59 +1,85 @@
-"""When a recorder speaks RTCP, and what it says: receiver reports, and PLI until the first key frame."""
+"""When a recorder speaks RTCP, and what it says: receiver reports, NACK for gaps, PLI where a key frame is needed."""
 
 from dataclasses import dataclass, field
 
-from edumeet_recording.domain.codecs import Kind
-from edumeet_recording.media.rtcp import PictureLoss, ReceiverReport, ReportBlock, SourceDescription, build_rtcp
-from edumeet_recording.node.reception import Track
+from edumeet_recording.domain.capture import StreamState
+from edumeet_recording.media.errors import MediaError
+from edumeet_recording.media.rtcp import (
+    Nack,
+    PictureLoss,
+    ReceiverReport,
+    ReportBlock,
+    RtcpPacket,
+    SourceDescription,
+    build_rtcp,
+)
+from edumeet_recording.media.srtp import SrtpSender
+from edumeet_recording.node.track import Track
+from edumeet_recording.node.worker_link import SuiteAndKey
 
 REPORT_INTERVAL_NS = 5_000_000_000
 """RFC 3550 §6.2: the minimum interval."""
-FIRST_ASK_NS = 300_000_000
-LONGEST_ASK_NS = 30_000_000_000
-"""Asked for after 0.3, 0.6, 1.2 … s: a timer that does not back off degrades the live meeting."""
-
-
-@dataclass(slots=True)
-class _Asking:
-    interval_ns: int = FIRST_ASK_NS
-    due_ns: int = 0
 
 
 @dataclass(slots=True)
 class Feedback:
-    """What is due for the tracks of one capture. `ssrc` is ours, `cname` our canonical name (RFC 3550 §6.5.1)."""
+    """What is due for the tracks of one capture. `ssrc` is ours, `cname` our canonical name (RFC 3550 §6.5.1).
+
+    Datagrams are ready to be sent: SRTCP where the stream's sender was given a key of ours.
+    """
 
     ssrc: int
     cname: str
     _reported_ns: dict[int, int] = field(default_factory=dict[int, int])
-    _asking: dict[int, _Asking] = field(default_factory=dict[int, _Asking])
+    _stalled: set[int] = field(default_factory=set[int])
+    _senders: dict[SuiteAndKey, SrtpSender] = field(default_factory=dict[SuiteAndKey, SrtpSender])
 
     def due(self, now_ns: int, track: Track) -> list[bytes]:
         """The datagrams to send now for a track whose SSRC is known and that has been heard."""
-        due: list[bytes] = []
-        if now_ns - self._reported_ns.setdefault(track.spec.index, now_ns) >= REPORT_INTERVAL_NS:
-            self._reported_ns[track.spec.index] = now_ns
-            due.append(self._report(now_ns, track))
-        if track.spec.kind == Kind.VIDEO and not track.key_frames and self._ask_now(now_ns, track.spec.index):
-            due.append(self.ask_key_frame(track))
+        due = self.repair(now_ns, track)
+        if now_ns - self._reported_ns.setdefault(track.index, now_ns) >= REPORT_INTERVAL_NS:
+            self._reported_ns[track.index] = now_ns
+            due += self._built(track, *self._report(now_ns, track))
+        if track.look is not None:
+            self._note_stall(track)
+            if track.key_frame_asks.due(now_ns, track.key_frames):
+                due += self._built(track, PictureLoss(self.ssrc, track.ssrc or 0))
         return due
 
-    def ask_key_frame(self, track: Track) -> bytes:
-        """A PLI (RFC 4585 §6.3.1)."""
-        return build_rtcp(PictureLoss(self.ssrc, track.ssrc or 0))
+    def repair(self, now_ns: int, track: Track) -> list[bytes]:
+        """The NACK that is due now, if any: cheap enough to ask for after every batch."""
+        sequences, broken = track.repair.due(now_ns, track.stats, track.key_frames)
+        if broken:
+            track.key_frame_asks.need(track.key_frames)
+        return self._built(track, Nack(self.ssrc, track.ssrc or 0, sequences)) if sequences else []
 
-    def _ask_now(self, now_ns: int, index: int) -> bool:
-        asking = self._asking.get(index)
-        if asking is None:
-            self._asking[index] = _Asking(due_ns=now_ns + FIRST_ASK_NS)
-            return False
-        if now_ns < asking.due_ns:
-            return False
-        asking.interval_ns = min(2 * asking.interval_ns, LONGEST_ASK_NS)
-        asking.due_ns = now_ns + asking.interval_ns
-        return True
+    def ask_key_frame(self, now_ns: int, track: Track) -> list[bytes]:
+        """A PLI (RFC 4585 §6.3.1), because somebody wants it."""
+        track.key_frame_asks.spend(now_ns)
+        return self._built(track, PictureLoss(self.ssrc, track.ssrc or 0))
 
-    def _report(self, now_ns: int, track: Track) -> bytes:
+    def _note_stall(self, track: Track) -> None:
+        """A stream that stalls needs a key frame to go on, once."""
+        if track.state is not StreamState.STALLED:
+            self._stalled.discard(track.index)
+        elif track.index not in self._stalled:
+            self._stalled.add(track.index)
+            track.key_frame_asks.need(track.key_frames)
+
+    def _built(self, track: Track, *packets: RtcpPacket) -> list[bytes]:
+        """One datagram; none where the key is no key, for feedback in the clear would tell what SRTP is to hide."""
+        datagram = build_rtcp(*packets)
+        ours = track.spec.srtp_ours
+        if ours is None:
+            return [] if track.spec.srtp else [datagram]
+        try:
+            if ours not in self._senders:
+                self._senders[ours] = SrtpSender(*ours)
+            return [self._senders[ours].protect_rtcp(datagram)]
+        except MediaError:
+            return []
+
+    def _report(self, now_ns: int, track: Track) -> tuple[ReceiverReport, SourceDescription]:
         stats = track.stats
         block = ReportBlock(
             ssrc=track.ssrc or 0,
@@ -66,4 +92,4 @@ class Feedback:
             if track.last_sr
             else 0,
         )
-        return build_rtcp(ReceiverReport(self.ssrc, (block,)), SourceDescription(((self.ssrc, self.cname),)))
+        return ReceiverReport(self.ssrc, (block,)), SourceDescription(((self.ssrc, self.cname),))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from edumeet_recording.domain.capture import CaptureState
+from edumeet_recording.domain.capture import CaptureState, StreamState
 from edumeet_recording.node.worker_link import Assign, CaptureNumbers, StreamSpec, TrackNumbers
 from edumeet_recording.wire.node_link import CaptureReport, Port, Stream, StreamStats
 
@@ -74,6 +74,15 @@ class HeldCapture:
         """Note the live numbers of the present worker."""
         self._numbers = numbers
 
+    @property
+    def lost_its_place(self) -> bool:
+        """True where a new worker cannot open what the one before could: SRTP does not tell how often it rolled over.
+
+        (RFC 3711 §3.3.1: whoever joins a stream after its sequence number has wrapped has to be told.)
+        """
+        before = {index for index, track in self._before.items() if track.packets}
+        return any(track.state == StreamState.UNDECRYPTABLE for track in self._numbers_now() if track.index in before)
+
     def worker_lost(self) -> None:
         """What the worker had counted stays counted."""
         self._before = {track.index: track for track in self._tracks()}
@@ -95,6 +104,9 @@ class HeldCapture:
             error=self.error,
         )
 
+    def _numbers_now(self) -> tuple[TrackNumbers, ...]:
+        return () if self._numbers is None else self._numbers.tracks
+
     def _tracks(self) -> tuple[TrackNumbers, ...]:
         if self._numbers is None:
             return tuple(self._before.values())
@@ -109,7 +121,6 @@ class HeldCapture:
 
 
 def _spec(stream: Stream, latched_ssrc: int | None) -> StreamSpec:
-    srtp = stream.srtp
     return StreamSpec(
         index=stream.index,
         kind=stream.kind,
@@ -121,8 +132,8 @@ def _spec(stream: Stream, latched_ssrc: int | None) -> StreamSpec:
         rtx_ssrc=stream.rtx_ssrc,
         source_ip=stream.source_ip,
         source_port=stream.source_port,
-        srtp_suite=None if srtp is None else srtp.suite,
-        srtp_key_base64=None if srtp is None else srtp.key_base64,
+        srtp=stream.srtp and (stream.srtp.suite, stream.srtp.key_base64),
+        srtp_ours=stream.srtp_ours and (stream.srtp_ours.suite, stream.srtp_ours.key_base64),
         latched_ssrc=latched_ssrc,
     )
 
@@ -139,6 +150,7 @@ def _sum(before: TrackNumbers | None, now: TrackNumbers) -> TrackNumbers:
         recovered=before.recovered + now.recovered,
         key_frames=before.key_frames + now.key_frames,
         last_packet_at=now.last_packet_at or before.last_packet_at,
+        state=before.state if now.state == StreamState.WAITING else now.state,
     )
 
 
@@ -153,4 +165,6 @@ def _stats(track: TrackNumbers) -> StreamStats:
         jitter_ms=track.jitter_ms,
         key_frames=track.key_frames,
         last_packet_at=track.last_packet_at,
+        state=StreamState(track.state),
+        bitrate_bps=track.bitrate_bps,
     )

@@ -8,14 +8,14 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from edumeet_recording.domain.codecs import Codec
 from edumeet_recording.media.errors import MediaError
-from edumeet_recording.media.keyframes import LOOKS, Look, begins_key_frame
 from edumeet_recording.media.rtcp import SenderReport, middle_of_ntp, parse_rtcp
-from edumeet_recording.media.rtp import ReceptionStats
+from edumeet_recording.media.srtp import SrtpReceiver
 from edumeet_recording.media.tape import RECORD, RecordKind
 from edumeet_recording.node.datagrams import PAYLOAD_BYTES, parse_source
-from edumeet_recording.node.worker_link import CaptureNumbers, StreamSpec, TrackNumbers
+from edumeet_recording.node.opening import Opener
+from edumeet_recording.node.track import Track
+from edumeet_recording.node.worker_link import CaptureNumbers, StreamSpec, SuiteAndKey
 
 HOLD_NS = 2_000_000_000
 HOLD_DATAGRAMS = 2000
@@ -27,48 +27,7 @@ _SHORTEST = 12
 """An RTP header. RTCP that is shorter, such as an empty receiver report, tells nothing."""
 _RTP_HEADER = struct.Struct("!BBHII")
 _SSRC = struct.Struct("!I")
-_WORDS = struct.Struct("!H")
 _RTP, _RTCP = int(RecordKind.RTP), int(RecordKind.RTCP)
-
-
-@dataclass(slots=True)
-class Track:
-    """One stream of the capture and what has come of it. `source`: raw address of the last datagram that was let in."""
-
-    spec: StreamSpec
-    index: int
-    payload_type: int
-    stats: ReceptionStats
-    ssrc: int | None
-    port: int
-    """Which of the capture's port pairs it comes on."""
-    look: Look | None
-    """Tells where key frames begin; None for audio."""
-    source: bytes = b""
-    rtcp_source: bytes = b""
-    """Where RTCP comes from, when that is another port: the sender does not mux."""
-    last_ns: int = 0
-    key_frames: int = 0
-    looked_at: int = -1
-    """RTP timestamp of the last frame whose beginning was seen."""
-    last_sr: int = 0
-    last_sr_ns: int = 0
-
-    def numbers(self) -> TrackNumbers:
-        """Live numbers for the agent."""
-        stats = self.stats
-        return TrackNumbers(
-            index=self.spec.index,
-            ssrc=self.ssrc,
-            packets=stats.packets,
-            bytes=stats.bytes,
-            lost=max(stats.lost, 0),
-            reordered=stats.reordered,
-            recovered=0,
-            jitter_ms=round(stats.jitter * 1000 / self.spec.clock_rate, 3),
-            key_frames=self.key_frames,
-            last_packet_at=self.last_ns / 1e9 if self.last_ns else None,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +53,7 @@ class Reception:
         self._records = bytearray()
         self._rtcp_ports: dict[int, bytes] = {}
         """By port pair: who last sent something to its RTCP port."""
+        self._receivers: dict[SuiteAndKey, SrtpReceiver | None] = {}
         self._by_ssrc: dict[int, Track] = {}
         self._confirmed = confirmed
         self.tracks: tuple[Track, ...] = ()
@@ -129,10 +89,15 @@ class Reception:
             ):
                 take_other(arrival_ns, source, port, data)
                 continue
+            if track.opener is not None:
+                opened = track.opener.rtp(data)
+                if opened is None:
+                    continue
+                data, size = opened, len(opened)
             track.stats.update(sequence, timestamp, arrival_ns, size)
             track.last_ns = arrival_ns
             if track.look is not None and timestamp != track.looked_at:
-                _look_for_key_frame(track, track.look, first, timestamp, data)
+                track.look_at(timestamp, data)
             records += RECORD.pack(arrival_ns, size, track.index, _RTP)
             records += data
             taken += 1
@@ -178,9 +143,10 @@ class Reception:
         self.count = 0
         return records
 
-    def numbers(self) -> CaptureNumbers:
-        """Live numbers for the agent."""
-        return CaptureNumbers(self._capture_id, tuple(track.numbers() for track in self.tracks), dict(self._foreign))
+    def numbers(self, now_ns: int) -> CaptureNumbers:
+        """Live numbers for the agent at `now_ns` of the arrivals' clock."""
+        tracks = tuple(track.numbers(now_ns) for track in self.tracks)
+        return CaptureNumbers(self._capture_id, tracks, dict(self._foreign))
 
     def _set_streams(self, streams: tuple[StreamSpec, ...]) -> None:
         """Tracks whose stream stays the same keep what they have counted."""
@@ -189,16 +155,25 @@ class Reception:
         for port, spec in enumerate(streams):
             track = former.get(spec.index)
             if track is None or (spec.ssrc is not None and track.ssrc not in (None, spec.ssrc)):
-                known = spec.ssrc if spec.ssrc is not None else spec.latched_ssrc
-                stats = ReceptionStats(spec.clock_rate)
-                look = LOOKS.get(Codec(spec.codec))
-                track = Track(spec, spec.index, spec.payload_type, stats, known, port, look)
+                track = Track.of(spec, port, self._opener(spec))
+            elif track.spec.srtp != spec.srtp:
+                track.opener = self._opener(spec)
             track.spec, track.payload_type, track.source = spec, spec.payload_type, b""
             track.ssrc = spec.ssrc if spec.ssrc is not None else track.ssrc
             tracks.append(track)
         self.tracks = tuple(tracks)
         self._by_ssrc = {track.ssrc: track for track in tracks if track.ssrc is not None}
         self._rtx = {track.spec.rtx_ssrc: track for track in tracks if track.spec.rtx_ssrc is not None}
+
+    def _opener(self, spec: StreamSpec) -> Opener | None:
+        if spec.srtp is None:
+            return None
+        if spec.srtp not in self._receivers:
+            try:
+                self._receivers[spec.srtp] = SrtpReceiver(*spec.srtp)
+            except MediaError:  # not a key: nothing can be opened with it, and the stream's state will say so
+                self._receivers[spec.srtp] = None
+        return Opener(self._receivers[spec.srtp], self._foreign)
 
     def _sort(self, arrival_ns: int, source: bytes, port: int, data: memoryview) -> None:
         first, second, sequence, timestamp, ssrc = _RTP_HEADER.unpack_from(data)
@@ -208,15 +183,23 @@ class Reception:
         if 192 <= second <= 223:  # RFC 5761 §4
             self._take_rtcp(arrival_ns, source, data)
             return
-        track = self._admit(arrival_ns, source, port, ssrc, second & 0x7F)
+        track = self._track_of(arrival_ns, port, ssrc, second & 0x7F)
         if track is None:
             return
-        if track.ssrc == ssrc:
-            track.stats.update(sequence, timestamp, arrival_ns, len(data))
+        if not _comes_from(source, track.spec):
+            self._foreign["source"] += 1
+            return
+        opened = data if track.opener is None else track.opener.rtp(data)
+        if opened is None:
+            return
+        if ssrc == track.spec.rtx_ssrc:
+            track.take_back(timestamp, opened)
+        else:
+            self._settle(track, source, port, ssrc)
+            track.stats.update(sequence, timestamp, arrival_ns, len(opened))
             track.last_ns = arrival_ns
-            if track.look is not None:
-                _look_for_key_frame(track, track.look, first, timestamp, data)
-        self._record(arrival_ns, track.index, _RTP, data)
+            track.look_at(timestamp, opened)
+        self._record(arrival_ns, track.index, _RTP, opened)
 
     def _record(self, arrival_ns: int, index: int, kind: int, data: memoryview) -> None:
         self._records += RECORD.pack(arrival_ns, len(data), index, kind)
@@ -224,26 +207,20 @@ class Reception:
         self.count += 1
         self.last_ns = arrival_ns
 
-    def _admit(self, arrival_ns: int, source: bytes, port: int, ssrc: int, payload_type: int) -> Track | None:
+    def _track_of(self, arrival_ns: int, port: int, ssrc: int, payload_type: int) -> Track | None:
         """The track of an RTP packet, or None and a count."""
         if (repair := self._rtx.get(ssrc)) is not None:
             track = repair if repair.spec.rtx_payload_type == payload_type else None
         elif (known := self._by_ssrc.get(ssrc)) is not None:
             track = known if known.payload_type == payload_type else None
         else:
-            return self._latch(arrival_ns, source, port, ssrc, payload_type)
+            return self._open_track(arrival_ns, port, payload_type)
         if track is None:
             self._foreign["payload_type"] += 1
-        elif not _comes_from(source, track.spec):
-            self._foreign["source"] += 1
-        else:
-            if track.ssrc == ssrc:
-                track.source = source
-            return track
-        return None
+        return track
 
-    def _latch(self, arrival_ns: int, source: bytes, port: int, ssrc: int, payload_type: int) -> Track | None:
-        """Give an unknown SSRC to a stream that was announced without one."""
+    def _open_track(self, arrival_ns: int, port: int, payload_type: int) -> Track | None:
+        """A stream that was announced without an SSRC, for an unknown one."""
         open_tracks = [
             track
             for track in self.tracks
@@ -253,15 +230,16 @@ class Reception:
         if not fitting:
             self._foreign["payload_type" if open_tracks else "ssrc"] += 1
             return None
-        track = min(fitting, key=lambda track: track.port != port)
-        if not _comes_from(source, track.spec):
-            self._foreign["source"] += 1
-            return None
-        if track.ssrc is not None:
-            del self._by_ssrc[track.ssrc]
-        track.ssrc, track.source = ssrc, source
-        self._by_ssrc[ssrc] = track
-        return track
+        return min(fitting, key=lambda track: track.port != port)
+
+    def _settle(self, track: Track, source: bytes, port: int, ssrc: int) -> None:
+        """The track is what comes from `source` with this SSRC, on this port: from there it hears us."""
+        if track.ssrc != ssrc:
+            if track.ssrc is not None:
+                del self._by_ssrc[track.ssrc]
+            track.ssrc = ssrc
+            self._by_ssrc[ssrc] = track
+        track.source, track.port = source, port
 
     def _take_rtcp(self, arrival_ns: int, source: bytes, data: memoryview) -> None:
         track = self._by_ssrc.get(_SSRC.unpack_from(data, 4)[0])
@@ -271,8 +249,11 @@ class Reception:
         if not _comes_from(source, track.spec, any_port=True):
             self._foreign["source"] += 1
             return
+        opened = data if track.opener is None else track.opener.rtcp(data)
+        if opened is None:
+            return
         try:
-            packets = parse_rtcp(data)
+            packets = parse_rtcp(opened)
         except MediaError:
             self._foreign["garbage"] += 1
             return
@@ -281,7 +262,7 @@ class Reception:
                 track.last_sr, track.last_sr_ns = middle_of_ntp(packet.ntp), arrival_ns
         if source != track.source:
             track.rtcp_source = source
-        self._record(arrival_ns, track.index, _RTCP, data)
+        self._record(arrival_ns, track.index, _RTCP, opened)
 
     def _hold(self, arrival_ns: int, source: bytes, port: int, data: memoryview) -> None:
         self._held.append(_Held(arrival_ns, source, port, bytes(data)))
@@ -304,15 +285,3 @@ def _comes_from(source: bytes, spec: StreamSpec, *, any_port: bool = False) -> b
 
 def _same_host(source: bytes, other: bytes) -> bool:
     return parse_source(source)[0] == parse_source(other)[0]
-
-
-def _look_for_key_frame(track: Track, look: Look, first: int, timestamp: int, data: memoryview) -> None:
-    if timestamp == track.looked_at:
-        return
-    start = 12 + 4 * (first & 0x0F)
-    if first & 0x10 and len(data) >= start + 4:
-        start += 4 + 4 * _WORDS.unpack_from(data, start + 2)[0]
-    begins = begins_key_frame(look, data[start:])
-    if begins is not None:
-        track.looked_at = timestamp
-        track.key_frames += begins

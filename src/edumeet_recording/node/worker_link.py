@@ -7,16 +7,18 @@ fields are ignored, so that a worker may outlive the release that started it.
 import json
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 MAX_MESSAGE_BYTES = 65536
+SuiteAndKey = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class StreamSpec:
     """One stream as it will come: `wire.node_link.Stream`, flat.
 
-    `latched_ssrc`: what an earlier worker took where `ssrc` is not announced.
+    `srtp`: what its sender encrypts with; `srtp_ours`: what we encrypt our feedback with; each suite and key (base64 of
+    key and salt). `latched_ssrc`: what an earlier worker took where `ssrc` is not announced.
     """
 
     index: int
@@ -29,8 +31,8 @@ class StreamSpec:
     rtx_ssrc: int | None = None
     source_ip: str | None = None
     source_port: int | None = None
-    srtp_suite: str | None = None
-    srtp_key_base64: str | None = None
+    srtp: SuiteAndKey | None = None
+    srtp_ours: SuiteAndKey | None = None
     latched_ssrc: int | None = None
 
 
@@ -72,7 +74,10 @@ class AskKeyFrame:
 
 @dataclass(frozen=True, slots=True)
 class TrackNumbers:
-    """Live numbers of one stream since the worker took it; `ssrc` is the one that is recorded."""
+    """Live numbers of one stream since the worker took it; `ssrc` is the one that is recorded.
+
+    `state`: a `StreamState`; `bitrate_bps`: of the time since the numbers before.
+    """
 
     index: int
     ssrc: int | None
@@ -84,6 +89,8 @@ class TrackNumbers:
     jitter_ms: float
     key_frames: int
     last_packet_at: float | None
+    state: str
+    bitrate_bps: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +177,8 @@ def _build(kind: type[Any], values: dict[str, Any]) -> Any:
         value = values[field.name]
         if (nested := _NESTED.get(field.name)) is not None:
             value = tuple(_build(nested, item) for item in value)
+        elif isinstance(value, list):
+            value = tuple(cast("list[Any]", value))
         elif is_dataclass(field.type):
             value = _build(field.type, value)  # type: ignore[arg-type] - is_dataclass does not narrow to a class
         known[field.name] = value

@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from edumeet_recording.domain.capture import CaptureRole, CaptureState
-from edumeet_recording.domain.codecs import Codec, Container, Kind, Quality
+from edumeet_recording.domain.capture import CaptureRole, CaptureState, StreamState
+from edumeet_recording.domain.codecs import Codec, Container, CopyPolicy, Kind, Quality
 from edumeet_recording.wire.base import EpochSeconds, Int32, Int64, Message
 
 PROTOCOL = 1
@@ -28,7 +28,8 @@ class Stream(Message):
     """One RTP stream as it will be seen at the node's port.
 
     `ssrc` None: the first SSRC that comes with the right payload type is taken. `source_ip` None: any sender.
-    `index` is the stream's number in the capture and on the tape.
+    `index` is the stream's number in the capture and on the tape. `srtp_ours`: what the node encrypts its feedback
+    with; the sender was told it when it was told where to send.
     """
 
     index: int
@@ -43,6 +44,7 @@ class Stream(Message):
     source_ip: str | None = None
     source_port: int | None = None
     srtp: SrtpKey | None = None
+    srtp_ours: SrtpKey | None = None
 
 
 class Port(Message):
@@ -112,7 +114,10 @@ class FinalizeTask(Message):
 
 
 class StreamStats(Message):
-    """Live numbers of one stream. `jitter_ms` by RFC 3550 §6.4.1; `lost` is what never came, asked again or not."""
+    """Live numbers of one stream. `jitter_ms` by RFC 3550 §6.4.1; `lost` is what never came, asked again or not.
+
+    `recovered`: came because they were asked for again; `bitrate_bps`: of the last second.
+    """
 
     index: int
     packets: int = 0
@@ -128,7 +133,9 @@ class StreamStats(Message):
 class CaptureReport(Message):
     """What the node says of one capture.
 
-    `foreign` counts refused datagrams by cause (`source`, `ssrc`, `payload_type`, `garbage`).
+    `foreign` counts refused datagrams by cause (`source`, `ssrc`, `payload_type`, `garbage`, `srtp_auth`, …).
+    state: StreamState = StreamState.WAITING
+    bitrate_bps: Int64 = 0
     """
 
     capture_id: str

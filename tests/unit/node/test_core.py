@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from edumeet_recording.domain.capture import CaptureState
+from edumeet_recording.domain.capture import CaptureState, StreamState
 from edumeet_recording.domain.codecs import Codec, Container, Kind
 from edumeet_recording.node.core import CAPTURES_A_WORKER, NodeCore
 from edumeet_recording.node.events import (
@@ -94,7 +94,7 @@ def stored(seq: int) -> TapeChunk:
     return TapeChunk(seq=seq, key=f"tapes/c1/{seq:06d}.tape", bytes=100, sha256="00")
 
 
-def numbers(packets: int, capture_id: str = "c1", **foreign: int) -> CaptureNumbers:
+def numbers(packets: int, capture_id: str = "c1", state: StreamState | None = None, **foreign: int) -> CaptureNumbers:
     track = TrackNumbers(
         index=0,
         ssrc=7,
@@ -106,6 +106,8 @@ def numbers(packets: int, capture_id: str = "c1", **foreign: int) -> CaptureNumb
         jitter_ms=0.5,
         key_frames=0,
         last_packet_at=5.0 if packets else None,
+        state=state or (StreamState.RECEIVING if packets else StreamState.WAITING),
+        bitrate_bps=80 * packets,
     )
     return CaptureNumbers(capture_id, (track,), foreign)
 
@@ -173,7 +175,7 @@ def test_changed_streams_reach_the_worker_with_their_key(recording: NodeCore) ->
     assert isinstance(tell, TellWorker)
     assert isinstance(tell.order, Update)
     assert tell.order.confirmed
-    assert (tell.order.streams[0].ssrc, tell.order.streams[0].srtp_suite) == (9, "AEAD_AES_128_GCM")
+    assert (tell.order.streams[0].ssrc, tell.order.streams[0].srtp) == (9, ("AEAD_AES_128_GCM", key.key_base64))
 
 
 def test_streams_that_change_before_there_is_a_worker_are_assigned_as_they_are_then(core: NodeCore) -> None:
@@ -282,7 +284,24 @@ def test_a_worker_that_has_not_counted_yet_does_not_forget_when_media_last_came(
     recording.handle(said(Numbers((numbers(100),))))
     recording.handle(WorkerReplaced(0, ()))
     recording.handle(said(Numbers((numbers(0),))))
-    assert recording.reports[0].streams[0].last_packet_at == 5.0
+    (stream,) = recording.reports[0].streams
+    assert (stream.last_packet_at, stream.state) == (5.0, StreamState.RECEIVING)
+
+
+def test_a_capture_whose_new_worker_cannot_decrypt_what_the_old_one_could_is_given_up(recording: NodeCore) -> None:
+    recording.handle(said(Numbers((numbers(70_000),))))
+    recording.handle(WorkerReplaced(0, ()))
+    (report,) = reported(recording.handle(said(Numbers((numbers(0, state=StreamState.UNDECRYPTABLE, srtp_auth=60),)))))
+    assert "rolled over" in (report.error or "")
+
+
+def test_a_capture_that_never_could_decrypt_waits_for_its_key(recording: NodeCore) -> None:
+    wrong = Numbers((numbers(0, state=StreamState.UNDECRYPTABLE, srtp_auth=60),))
+    recording.handle(said(wrong))
+    recording.handle(WorkerReplaced(0, ()))
+    assert recording.handle(said(wrong)) == []
+    (report,) = recording.reports
+    assert (report.error, report.streams[0].state) == (None, StreamState.UNDECRYPTABLE)
 
 
 def test_what_is_said_of_unknown_captures_changes_nothing(core: NodeCore) -> None:

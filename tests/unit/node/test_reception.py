@@ -7,7 +7,8 @@ from edumeet_recording.media.rtcp import PictureLoss, ReceiverReport, SenderRepo
 from edumeet_recording.media.rtp import build_rtp
 from edumeet_recording.media.tape import ChunkHeader, Record, encode_header, read_records
 from edumeet_recording.node.datagrams import NAME_BYTES, PAYLOAD_BYTES, parse_source
-from edumeet_recording.node.feedback import FIRST_ASK_NS, REPORT_INTERVAL_NS, Feedback
+from edumeet_recording.node.feedback import REPORT_INTERVAL_NS, Feedback
+from edumeet_recording.node.key_frames import FIRST_ASK_NS
 from edumeet_recording.node.reception import HOLD_DATAGRAMS, HOLD_NS, RELATCH_NS, Reception
 from edumeet_recording.node.worker_link import StreamSpec
 
@@ -52,14 +53,15 @@ def reception(*streams: StreamSpec, confirmed: bool = True) -> Reception:
 
 
 def foreign(of: Reception) -> dict[str, int]:
-    return of.numbers().foreign
+    return of.numbers(S).foreign
 
 
 def test_feedback_goes_where_the_rtcp_port_is_sent_to_from() -> None:
     both = reception(AUDIO, VIDEO, confirmed=False)
     latch = address(port=6001)
     both.hear_rtcp_port(latch, 1)
-    take(both, rtp(), rtp(11, 101))
+    take(both, rtp())
+    take(both, rtp(11, 101), port=1)
     both.confirm()
     audio, video = both.tracks
     assert both.rtcp_source(video) == latch, "heard before anything was known of the stream"
@@ -129,7 +131,7 @@ def test_the_first_ssrc_with_the_right_payload_type_is_taken_and_then_no_other()
     assert take(one, rtp(ssrc=5, payload_type=9)) == []
     assert take(one, rtp(ssrc=5), source=address("10.0.0.2")) == []
     assert len(take(one, rtp(ssrc=5))) == 1
-    assert one.numbers().tracks[0].ssrc == 5
+    assert one.numbers(S).tracks[0].ssrc == 5
     assert take(one, rtp(ssrc=6)) == []
     assert foreign(one) == {"payload_type": 1, "source": 1, "ssrc": 1}
 
@@ -152,13 +154,26 @@ def test_a_worker_takes_the_ssrc_its_predecessor_took() -> None:
     assert len(take(one, rtp(ssrc=5))) == 1
 
 
-def test_retransmissions_are_taped_but_not_counted_as_the_stream() -> None:
-    one = reception(StreamSpec(1, "video", "vp8", 101, 90000, ssrc=11, rtx_payload_type=102, rtx_ssrc=12))
-    (record,) = take(one, rtp(12, 102))
-    assert record.stream == 1
-    assert one.numbers().tracks[0].packets == 0
+RTX = StreamSpec(1, "video", "vp8", 101, 90000, ssrc=11, rtx_payload_type=102, rtx_ssrc=12)
+
+
+def test_retransmissions_are_taped_as_they_are_and_counted_as_recovered() -> None:
+    one = reception(RTX)
+    take(one, rtp(11, 101, 1, payload=DELTA), rtp(11, 101, 4, 9000, DELTA))
+    (record,) = take(one, rtp(12, 102, 700, 3000, b"\0\2" + KEY))
+    assert (record.stream, bytes(record.payload)) == (1, rtp(12, 102, 700, 3000, b"\0\2" + KEY))
+    track = one.numbers(S).tracks[0]
+    assert (track.packets, track.lost, track.recovered, track.key_frames) == (2, 1, 1, 1)
+    take(one, rtp(12, 102, 701, 3000, b"\0\2" + KEY), rtp(12, 102, 702, payload=b"\0"))
+    assert one.numbers(S).tracks[0].recovered == 1, "twice, and a probe"
     assert take(one, rtp(12, 101)) == []
     assert foreign(one) == {"payload_type": 1}
+
+
+def test_a_stream_is_taken_from_any_port_and_answered_from_there() -> None:
+    both = reception(AUDIO, VIDEO)
+    take(both, rtp(11, 101), port=0)
+    assert both.tracks[1].port == 0
 
 
 def test_rtcp_of_a_known_stream_is_taped_from_any_port_of_its_host() -> None:
@@ -178,7 +193,7 @@ def test_numbers_count_loss_and_key_frames_once_a_frame() -> None:
     one = reception(VIDEO)
     packets = [(1, 0, KEY), (2, 0, b"\x00\x00"), (3, 3000, DELTA), (5, 6000, KEY), (6, 6000, KEY)]
     take(one, *(rtp(11, 101, sequence, timestamp, payload) for sequence, timestamp, payload in packets))
-    track = one.numbers().tracks[0]
+    track = one.numbers(S).tracks[0]
     assert (track.packets, track.lost, track.key_frames, track.last_packet_at) == (5, 1, 2, 1.0)
 
 
@@ -206,9 +221,9 @@ def test_an_update_keeps_what_was_counted_unless_the_stream_is_another() -> None
     one = reception(AUDIO)
     take(one, rtp())
     one.update((StreamSpec(0, "audio", "opus", 100, 48000, ssrc=10, source_ip="10.0.0.1"),), confirmed=True)
-    assert one.numbers().tracks[0].packets == 1
+    assert one.numbers(S).tracks[0].packets == 1
     one.update((StreamSpec(0, "audio", "opus", 100, 48000, ssrc=77),), confirmed=True)
-    assert one.numbers().tracks[0].packets == 0
+    assert one.numbers(S).tracks[0].packets == 0
     assert take(one, rtp()) == []
 
 
@@ -245,6 +260,7 @@ def test_audio_is_never_asked_for_key_frames() -> None:
 def test_receiver_reports_tell_loss_and_when_the_last_sender_report_came() -> None:
     one = reception(AUDIO)
     take(one, rtp(sequence=1), rtp(sequence=3))
+    one.tracks[0].stats.take_holes()
     take(one, build_rtcp(SenderReport(10, 0x0123456789ABCDEF, 0, 0, 0)), at_ns=S)
     feedback = Feedback(ssrc=1, cname="c@recorder")
     assert feedback.due(S, one.tracks[0]) == []

@@ -19,8 +19,11 @@ from edumeet_recording.node.worker_link import (
     encode,
 )
 
-STREAMS = (StreamSpec(0, "audio", "opus", 100, 48000, ssrc=5), StreamSpec(1, "video", "vp8", 101, 90000))
-NUMBERS = CaptureNumbers("c", (TrackNumbers(0, 5, 1, 2, 3, 4, 5, 0.5, 6, None),), {"ssrc": 1})
+STREAMS = (
+    StreamSpec(0, "audio", "opus", 100, 48000, ssrc=5, srtp=("AEAD_AES_128_GCM", "a2V5")),
+    StreamSpec(1, "video", "vp8", 101, 90000),
+)
+NUMBERS = CaptureNumbers("c", (TrackNumbers(0, 5, 1, 2, 3, 4, 5, 0.5, 6, None, "receiving", 7),), {"ssrc": 1})
 
 
 @pytest.mark.parametrize(
