@@ -67,6 +67,9 @@ class CaptureCommands:
     async def _receiving(self, tx: Tx, capture: Capture, first_packet_at: datetime) -> None:
         if await captures.receive(tx.conn, capture.node_id, capture.id, first_packet_at) is None:
             return
+        for node_id in await captures.relieve(tx.conn, capture):
+            tx.hint(Channel.NODE, node_id)
+            tx.hint(Channel.FORWARDING)
         job = await jobs.by_id(tx.conn, capture.job_id)
         if job is not None:
             data = {"captureId": capture.id, "nodeId": capture.node_id, "epoch": capture.epoch}

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.domain.capture import LIVE, CaptureState
 from edumeet_recording.domain.deadlines import Limits, deadline_after
+from edumeet_recording.domain.failover import Consequence, after_loss
 from edumeet_recording.domain.job import Job, JobSignal, JobStatus, Reason, next_status
 from edumeet_recording.store import captures, jobs
 from edumeet_recording.store.captures import Capture
@@ -100,10 +101,8 @@ async def settle(tx: Tx, limits: Limits, job: Job) -> None:
 async def capture_over(
     tx: Tx, limits: Limits, capture: Capture, state: CaptureState, *, reason: Reason, detail: str
 ) -> None:
-    """A capture is drained or lost: what that means for its job depends on whether it was still wanted.
-
-    A wanted capture that is over leaves its job without a node: back to the queue before any media, else
-    interrupted, to be taken over with the next epoch.
+    """A capture is drained or lost: what that means for its job depends on whether it was still wanted, and on what
+    else records it (`domain/failover.py`).
     """
     lost_reason = detail if state is CaptureState.LOST else None
     if await captures.end(tx.conn, capture.id, state, tx.now, lost_reason) is None:
@@ -117,18 +116,21 @@ async def capture_over(
     if job.status is JobStatus.STOPPING:
         await settle(tx, limits, job)
     elif capture.wanted:
-        await _without_node(tx, limits, job, capture, reason=reason, detail=detail)
+        if not capture.leaving:
+            await captures.keep(tx.conn, capture)
+        await _after_loss(tx, limits, job, capture, reason=reason, detail=detail)
 
 
-async def _without_node(tx: Tx, limits: Limits, job: Job, capture: Capture, *, reason: Reason, detail: str) -> None:
+async def _after_loss(tx: Tx, limits: Limits, job: Job, capture: Capture, *, reason: Reason, detail: str) -> None:
+    others = [each.state for each in await captures.of_job(tx.conn, job.id) if each.wanted and each.state in LIVE]
     data = {"captureId": capture.id, "nodeId": capture.node_id, "epoch": capture.epoch}
     again = retry_at(job.attempts, tx.now)
-    match job.status:
-        case JobStatus.INITIALIZING:
+    match after_loss(job.status, others):
+        case Consequence.UNPLACED:
             sent = JobSignal.UNPLACED
-        case JobStatus.RECORDING:
+        case Consequence.INTERRUPTED:
             sent, again = JobSignal.CAPTURE_LOST, None
-        case JobStatus.INTERRUPTED:
+        case Consequence.TRY_AGAIN:
             changed = await jobs.advance(
                 tx.conn,
                 job,
@@ -145,7 +147,8 @@ async def _without_node(tx: Tx, limits: Limits, job: Job, capture: Capture, *, r
             if changed is None:
                 raise Stale
             return
-        case _:
+        case Consequence.NONE:
+            await jobs.note(tx.conn, job.id, event="capture_lost", now=tx.now, data={**data, "detail": detail})
             return
     await signal(
         tx, limits, job, sent, reason=reason, detail=detail, data=data, not_before=again, attempts=job.attempts + 1

@@ -21,7 +21,7 @@ from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.captures import CaptureCommands
 from edumeet_recording.control.commands import Commands
 from edumeet_recording.control.deadlines import deadline_tick
-from edumeet_recording.control.dispatch import dispatch_tick
+from edumeet_recording.control.dispatch import dispatch_tick, drain_tick
 from edumeet_recording.control.forwarding import ForwardingLoop
 from edumeet_recording.control.health import HealthLoop
 from edumeet_recording.control.loop import Loop
@@ -133,6 +133,7 @@ def _loops(parts: _Parts) -> list[Loop]:
         Loop("fleet", parts.watch.fleet_tick, 1),
         Loop("forwarding", forwarding.tick, 1),
         Loop("dispatch", led(partial(dispatch_tick, db, settings)), 1),
+        Loop("drain", led(partial(drain_tick, db, settings)), 1),
         Loop("processing", led(partial(assign_tick, db, settings)), 1),
         Loop("late_media", led(partial(late_media_tick, db, settings)), 2),
         Loop("deadlines", led(partial(deadline_tick, db, settings)), 1),
@@ -145,7 +146,7 @@ def _loops(parts: _Parts) -> list[Loop]:
 
 WOKEN_BY = {
     Channel.FORWARDING: ("forwarding",),
-    Channel.DISPATCH: ("dispatch", "processing"),
+    Channel.DISPATCH: ("dispatch", "drain", "processing"),
     Channel.EVENTS: ("events",),
     Channel.HEALTH: ("health",),
 }

@@ -25,6 +25,7 @@ class Capture:
     epoch: int
     state: CaptureState
     wanted: bool
+    leaving: bool
     streams: tuple[Stream, ...]
     ip: str | None
     ports: tuple[dict[str, int], ...]
@@ -53,6 +54,7 @@ def _capture_of(row: asyncpg.Record) -> Capture:
         epoch=row["epoch"],
         state=CaptureState(row["state"]),
         wanted=row["wanted"],
+        leaving=row["leaving"],
         streams=tuple(Stream.model_validate(stream) for stream in row["streams"]),
         ip=row["ip"],
         ports=tuple(row["ports"] or ()),
@@ -105,6 +107,27 @@ async def of_job(conn: Connection, job_id: str) -> list[Capture]:
 async def live_of_node(conn: Connection, node_id: str) -> list[Capture]:
     """What a node records, or was told to."""
     return [_capture_of(row) async for row in _sql.live_captures_of_node(conn, node_id=node_id)]
+
+
+async def to_move(conn: Connection) -> list[Capture]:
+    """Live captures on draining nodes that have no successor yet."""
+    return [_capture_of(row) async for row in _sql.captures_to_move(conn)]
+
+
+async def leave(conn: Connection, capture_id: str) -> bool:
+    """Have a capture go on only until its successor receives; False where it is over or leaving already."""
+    return await _sql.leave_capture(conn, id=capture_id) is not None
+
+
+async def relieve(conn: Connection, successor: Capture) -> list[str]:
+    """Drain the captures that waited for `successor`; the ids of their nodes."""
+    rows = _sql.relieve_captures(conn, job_id=successor.job_id, role=successor.role, epoch=successor.epoch)
+    return [row["id"] async for row in rows]
+
+
+async def keep(conn: Connection, lost: Capture) -> None:
+    """`lost` was the successor of a capture that is leaving: that one stays after all."""
+    await _sql.keep_capture(conn, job_id=lost.job_id, role=lost.role)
 
 
 async def late(conn: Connection, before: datetime) -> list[Capture]:

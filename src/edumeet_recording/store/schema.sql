@@ -36,6 +36,7 @@ CREATE TABLE public.captures (
     epoch integer NOT NULL,
     state public.capture_state DEFAULT 'assigned'::public.capture_state NOT NULL,
     wanted boolean DEFAULT true NOT NULL,
+    leaving boolean DEFAULT false NOT NULL,
     cost_mcpu integer NOT NULL,
     ip text,
     ports jsonb,
@@ -322,7 +323,7 @@ ALTER TABLE ONLY public.webhook_endpoints
 
 CREATE INDEX captures_of_node ON public.captures USING btree (node_id) WHERE (state = ANY (ARRAY['assigned'::public.capture_state, 'prepared'::public.capture_state, 'forwarding'::public.capture_state, 'receiving'::public.capture_state]));
 
-CREATE UNIQUE INDEX captures_one_live ON public.captures USING btree (job_id, role) WHERE (wanted AND (state = ANY (ARRAY['assigned'::public.capture_state, 'prepared'::public.capture_state, 'forwarding'::public.capture_state, 'receiving'::public.capture_state])));
+CREATE UNIQUE INDEX captures_one_live ON public.captures USING btree (job_id, role) WHERE (wanted AND (NOT leaving) AND (state = ANY (ARRAY['assigned'::public.capture_state, 'prepared'::public.capture_state, 'forwarding'::public.capture_state, 'receiving'::public.capture_state])));
 
 CREATE INDEX idx_ffmpeg_nodes_healthy ON public.ffmpeg_nodes USING btree (is_healthy);
 

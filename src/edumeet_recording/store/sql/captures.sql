@@ -77,6 +77,41 @@ UPDATE ffmpeg_nodes n SET desired_revision = desired_revision + 1
 FROM unwanted WHERE n.id = unwanted.node_id
 RETURNING n.id;
 
+-- name: captures_to_move
+-- Live captures on draining nodes that have no successor yet.
+SELECT c.* FROM captures c JOIN ffmpeg_nodes n ON n.id = c.node_id
+WHERE n.is_draining AND c.wanted AND NOT c.leaving
+  AND c.state IN ('assigned', 'prepared', 'forwarding', 'receiving')
+ORDER BY c.created_at;
+
+-- name: leave_capture$
+-- The capture goes on until its successor receives.
+UPDATE captures SET leaving = true
+WHERE id = :id AND wanted AND NOT leaving AND state IN ('assigned', 'prepared', 'forwarding', 'receiving')
+RETURNING id;
+
+-- name: relieve_captures
+-- A successor receives: those that waited for it are to be drained.
+WITH relieved AS (
+    UPDATE captures SET wanted = false
+    WHERE job_id = :job_id AND role = :role::capture_role AND leaving AND wanted AND epoch < :epoch
+      AND state IN ('assigned', 'prepared', 'forwarding', 'receiving')
+    RETURNING node_id
+)
+UPDATE ffmpeg_nodes n SET desired_revision = desired_revision + 1
+FROM relieved WHERE n.id = relieved.node_id
+RETURNING n.id;
+
+-- name: keep_capture$
+-- The successor was lost: the newest of those that waited for it stays, until another is found.
+UPDATE captures SET leaving = false
+WHERE id = (
+    SELECT id FROM captures
+    WHERE job_id = :job_id AND role = :role::capture_role AND leaving AND wanted
+      AND state IN ('assigned', 'prepared', 'forwarding', 'receiving')
+    ORDER BY epoch DESC LIMIT 1)
+RETURNING id;
+
 -- name: late_captures
 -- Captures their node did not prepare in time.
 SELECT * FROM captures WHERE state = 'assigned' AND created_at <= :before ORDER BY created_at;

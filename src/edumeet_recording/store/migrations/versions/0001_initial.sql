@@ -125,6 +125,8 @@ CREATE TABLE captures (
     state capture_state NOT NULL DEFAULT 'assigned',
     -- false: the node is to drain it
     wanted BOOLEAN NOT NULL DEFAULT true,
+    -- true: recording goes on here until a successor on another node receives (make before break)
+    leaving BOOLEAN NOT NULL DEFAULT false,
     cost_mcpu INTEGER NOT NULL,
     ip TEXT,
     ports JSONB,
@@ -143,9 +145,9 @@ CREATE TABLE captures (
     ended_at TIMESTAMPTZ,
     CONSTRAINT captures_epoch_once UNIQUE (job_id, role, epoch)
 );
--- at most one live capture a job and role
+-- at most one live capture a job and role, beside those that wait for their successor
 CREATE UNIQUE INDEX captures_one_live ON captures (job_id, role)
-    WHERE wanted AND state IN ('assigned', 'prepared', 'forwarding', 'receiving');
+    WHERE wanted AND NOT leaving AND state IN ('assigned', 'prepared', 'forwarding', 'receiving');
 CREATE INDEX captures_of_node ON captures (node_id) WHERE state IN ('assigned', 'prepared', 'forwarding', 'receiving');
 
 CREATE TABLE tape_chunks (
