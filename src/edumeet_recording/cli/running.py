@@ -28,12 +28,12 @@ async def _run(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
         async with asyncio.timeout(None) as limit:
 
             def asked(number: signal.Signals) -> None:
-                log.info("ending", signal=number.name)
                 for each in _SIGNALS:
                     loop.remove_signal_handler(each)
                     signal.signal(each, signal.SIG_DFL)
                 limit.reschedule(loop.time() + CLEAN_END_S)
                 stop.set()
+                log.info("ending", signal=number.name)
 
             for number in _SIGNALS:
                 loop.add_signal_handler(number, asked, number)

@@ -64,7 +64,11 @@ def up(as_json: Json = False) -> None:
     """
     from edumeet_recording.cli.all_in_one import run_all_in_one
 
-    settings = _with_a_key(load(OrchestratorSettings))
+    settings = load(OrchestratorSettings)
+    if not settings.jwt_secret.get_secret_value():
+        # also beside a public key, which can sign no token for whoever typed this
+        settings = settings.model_copy(update={"jwt_secret": SecretStr(own_secret(settings.state_dir))})
+    settings = _with_a_key(settings)
     run_until_signalled(lambda stop: run_all_in_one(settings, stop, as_json=as_json))
 
 
