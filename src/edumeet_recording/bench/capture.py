@@ -49,6 +49,7 @@ Ports = tuple[int, int]
 class Measured:
     """One way to record, per recording. `written_bytes` is what it put on disk meanwhile: a check that it recorded."""
 
+    recordings: int
     cpu_ms_per_media_s: float
     user_share: float
     pss_bytes: float
@@ -75,7 +76,7 @@ class Bench:
         written = self._subfolder("floor-tapes")
         ports = _ports(FLOOR_PORT, self._recordings)
         async with _child(str(program), str(FLOOR_PORT), str(2 * self._recordings), "2", str(written)) as floor:
-            return await self._measure(ports, [floor.pid], written)
+            return await self._measure(ports, [floor], written)
 
     async def node(self) -> Measured:
         """A whole node, as it is run in earnest, towards a stand-in for the orchestrator."""
@@ -91,7 +92,7 @@ class Bench:
             command = (sys.executable, "-m", "edumeet_recording", "node")
             async with _child(*command, environment=environment_of_child(settings), stop=signal.SIGTERM) as node:
                 ports = await self._begin(orchestrator)
-                measured = await self._measure(ports, [node.pid], written / "storage")
+                measured = await self._measure(ports, [node], written / "storage")
                 _check(orchestrator)
                 await self._send([])
                 return measured
@@ -105,39 +106,35 @@ class Bench:
         return [ports[capture.capture_id] for capture in captures]
 
     async def ffmpeg(self) -> Measured:
-        """`ffmpeg -i sdp -c copy`, one process a recording."""
+        """`ffmpeg -i sdp -c copy`, one process a recording; those that gave up while probing are left out, and told."""
         written = self._subfolder("ffmpeg")
         ports = _ports(FFMPEG_PORT, self._recordings)
         async with AsyncExitStack() as stack:
-            pids: list[int] = []
+            children: list[asyncio.subprocess.Process] = []
             for number, (audio, video) in enumerate(ports):
                 sdp = written / f"{number}.sdp"
                 sdp.write_text(_sdp(audio, video))
                 arguments = ("-nostdin", "-loglevel", "fatal", "-protocol_whitelist", "file,udp,rtp", "-i", str(sdp))
                 output = ("-c", "copy", "-y", str(written / f"{number}.mkv"))
                 child = await stack.enter_async_context(_child(get_ffmpeg_exe(), *arguments, *output))
-                pids.append(child.pid)
-            return await self._measure(ports, pids, written)
+                children.append(child)
+            return await self._measure(ports, children, written)
 
-    async def _measure(self, ports: list[Ports], pids: Sequence[int], written: Path) -> Measured:
+    async def _measure(
+        self, ports: list[Ports], children: Sequence[asyncio.subprocess.Process], written: Path
+    ) -> Measured:
         await self._send(ports)
         await asyncio.sleep(WARM_UP_S)
+        pids = [child.pid for child in children if child.returncode is None]
+        recordings = self._recordings * len(pids) // len(children)
+        if not pids:
+            raise SystemExit(f"nothing records into {written.name}")
         loop = asyncio.get_running_loop()
         before, bytes_before, began = cost(pids), _size(written), loop.time()
         await asyncio.sleep(self._seconds)
         after, bytes_after, seconds = cost(pids), _size(written), loop.time() - began
         await self._send([])
-        return self._per_recording(before, after, seconds, bytes_after - bytes_before)
-
-    def _per_recording(self, before: Cost, after: Cost, seconds: float, written: int) -> Measured:
-        used = after.cpu_s - before.cpu_s
-        return Measured(
-            cpu_ms_per_media_s=1000 * used / seconds / self._recordings,
-            user_share=(after.user_s - before.user_s) / used,
-            pss_bytes=after.pss_bytes / self._recordings,
-            rss_bytes=after.rss_bytes / self._recordings,
-            written_bytes=written / seconds / self._recordings,
-        )
+        return _per_recording(before, after, seconds, bytes_after - bytes_before, recordings)
 
     async def _send(self, ports: list[Ports]) -> None:
         if self._sender.stdin is not None:
@@ -148,6 +145,18 @@ class Bench:
         folder = self._folder / name
         folder.mkdir()
         return folder
+
+
+def _per_recording(before: Cost, after: Cost, seconds: float, written: int, recordings: int) -> Measured:
+    used = after.cpu_s - before.cpu_s
+    return Measured(
+        recordings=recordings,
+        cpu_ms_per_media_s=1000 * used / seconds / recordings,
+        user_share=(after.user_s - before.user_s) / used,
+        pss_bytes=after.pss_bytes / recordings,
+        rss_bytes=after.rss_bytes / recordings,
+        written_bytes=written / seconds / recordings,
+    )
 
 
 def _ports(first: int, recordings: int) -> list[Ports]:
@@ -237,11 +246,12 @@ def ratios(measured: dict[str, Measured]) -> dict[str, float]:
 
 def _print(measured: dict[str, Measured], figures: dict[str, float], recordings: int) -> None:
     table = Table(title=f"Capture: {recordings} recordings of Opus and 1.2 Mb/s VP8, each")
-    for column in ("", "CPU ms per media-s", "of it user", "PSS MB", "RSS MB", "written kB/s"):
+    for column in ("", "recordings", "CPU ms per media-s", "of it user", "PSS MB", "RSS MB", "written kB/s"):
         table.add_column(column, justify="right")
     for name, each in measured.items():
         table.add_row(
             name,
+            str(each.recordings),
             f"{each.cpu_ms_per_media_s:.2f}",
             f"{each.user_share:.0%}",
             f"{each.pss_bytes / 1e6:.2f}",
