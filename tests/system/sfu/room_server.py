@@ -38,8 +38,12 @@ class JanusRoomServer:
                 Route("/configure-rtp-forwarding", self._configure, methods=["POST"]),
                 Route("/stop-rtp-forwarding", self._stop, methods=["POST"]),
                 Route("/request-key-frame", self._request_key_frame, methods=["POST"]),
+                Route("/health", self._health),
             ]
         )
+
+    async def _health(self, _request: Request) -> JSONResponse:
+        return JSONResponse({})
 
     async def _configure(self, request: Request) -> JSONResponse:
         asked = await request.json()

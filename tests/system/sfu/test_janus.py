@@ -1,4 +1,4 @@
-"""Recording a browser through a foreign SFU: by the room server contract, and forwarded by the client."""
+"""Recording a browser through a foreign SFU: by the room server contract, with SRTP, and forwarded by the client."""
 
 import asyncio
 from dataclasses import dataclass
@@ -44,6 +44,7 @@ class Way:
 
 WAYS = {
     "contract": Way("room-vp8", "webm", "janus"),
+    "srtp": Way("room-vp8", "webm", "janus-srtp"),
     "client": Way("room-h264", "mp4", "janus", forwarding="client"),
 }
 AUDIO, VIDEO = (100, 1001), (101, 1002)
