@@ -26,6 +26,10 @@ _log = structlog.get_logger(__name__)
 class UploadStore(Protocol):
     """What shipping needs of the object store."""
 
+    async def adopt(self, key: str, path: Path) -> bool:
+        """Store a file by giving it a second name; False where that cannot be."""
+        ...
+
     async def put_bytes(self, key: str, data: bytes) -> None:
         """Store bytes."""
         ...
@@ -85,6 +89,8 @@ class Shipper:
 
     async def _ship_once(self, key: str, path: Path) -> str:
         data, sha256 = await asyncio.to_thread(_read, path)
+        if await self._store.adopt(key, path):
+            return sha256  # the very bytes that were read: there is no copy that could differ
         await self._store.put_bytes(key, data)
         stored = await self._store.stat(key)
         if stored is None or stored.bytes != len(data):

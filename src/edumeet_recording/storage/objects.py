@@ -109,6 +109,15 @@ class ObjectStore:
             await obstore.put_async(self._store, key, data, attributes=self._attributes(key))
             await self._sync(key)
 
+    async def adopt(self, key: str, path: Path) -> bool:
+        """Store a file, that nobody will write to any more, as a second name of the same bytes on disk.
+
+        False where that cannot be: the storage is no folder, or on another file system, or has the key already.
+        """
+        if self._folder is None:
+            return False
+        return await asyncio.to_thread(_link, path, self._folder / _checked(key))
+
     async def get(self, key: str) -> bytes:
         """A whole object, in memory."""
         async with _talk("read", _checked(key)):
@@ -208,6 +217,16 @@ class ObjectStore:
             path = self._folder / key
             for written in (path, path.parent):
                 await asyncio.to_thread(_fsync, written)
+
+
+def _link(path: Path, target: Path) -> bool:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.hardlink_to(path)
+        _fsync(target.parent)
+    except OSError:
+        return False
+    return True
 
 
 def _remote_store(url: str, settings: CommonSettings) -> S3Store | GCSStore | AzureStore:

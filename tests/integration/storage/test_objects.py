@@ -124,6 +124,19 @@ async def test_a_signed_url_needs_no_credentials(objects: ObjectStore, settings:
         assert (answer.content, answer.headers["content-type"]) == (b"picture", "video/webm")
 
 
+async def test_a_file_is_adopted_by_a_folder_only_and_once(
+    objects: ObjectStore, settings: CommonSettings, tmp_path: Path
+) -> None:
+    spooled = tmp_path / "spooled"
+    spooled.write_bytes(b"tape")
+    is_folder = settings.storage_url.startswith("file:")
+    assert await objects.adopt("tapes/j/c/000000.tape", spooled) == is_folder
+    assert await objects.adopt("tapes/j/c/000000.tape", spooled) is False
+    spooled.unlink()
+    if is_folder:
+        assert await objects.get("tapes/j/c/000000.tape") == b"tape"
+
+
 async def test_check_leaves_nothing(objects: ObjectStore) -> None:
     await objects.check()
     assert await objects.list("") == []

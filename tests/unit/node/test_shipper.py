@@ -21,11 +21,17 @@ CLOSED = ChunkClosed("c1", 3, bytes=4, records=2, first_ns=1, last_ns=2)
 class Store:
     """Takes what it is given; `faults` says what goes wrong, put after put."""
 
-    def __init__(self, *faults: str, etag: str | None = None) -> None:
+    def __init__(self, *faults: str, etag: str | None = None, adopts: bool = False) -> None:
         self.faults = list(faults)
+        self.adopts = adopts
         self.etag = etag
         self.objects: dict[str, bytes] = {}
         self.reads = 0
+
+    async def adopt(self, key: str, path: Path) -> bool:
+        if self.adopts:
+            self.objects[key] = await asyncio.to_thread(path.read_bytes)
+        return self.adopts
 
     async def put_bytes(self, key: str, data: bytes) -> None:
         fault = self.faults.pop(0) if self.faults else ""
@@ -71,6 +77,17 @@ async def test_a_chunk_counts_as_stored_once_the_store_has_it_as_it_was(
     assert (capture_id, chunk.seq, chunk.key, chunk.sha256) == ("c1", 3, "tapes/c1/000003.tape", sha256)
     assert store.objects[chunk.key] == DATA
     assert store.faults == []
+
+
+async def test_a_store_that_takes_the_file_itself_needs_no_copy(tmp_path: Path) -> None:
+    path = tmp_path / "000003.tape"
+    path.write_bytes(DATA)
+    store = Store("away", adopts=True)
+    async with shipping(store) as (shipper, shipped):
+        shipper.ship(CLOSED, "k", path)
+        _, chunk = await asyncio.wait_for(shipped.get(), 5)
+    assert chunk.sha256 == hashlib.sha256(DATA).hexdigest()
+    assert (store.objects["k"], store.reads, store.faults) == (DATA, 0, ["away"])
 
 
 async def test_a_store_that_tells_the_checksum_is_not_read_again(tmp_path: Path) -> None:
