@@ -24,6 +24,7 @@ from edumeet_recording.store.db import Connection, Pool, mapped_errors
 from edumeet_recording.store.nodes import NodeKind
 from edumeet_recording.wire.node_link import HeartbeatAnswer, HeartbeatPost
 from edumeet_recording.wire.room_link import RoomHeartbeat
+from edumeet_recording.wire.webhooks import CreatedWebhook
 
 
 class Commands(Protocol):
@@ -78,6 +79,22 @@ class Commands(Protocol):
         ...
 
 
+class Webhooks(Protocol):
+    """The receivers of events; `tenant` None reaches those of all tenants."""
+
+    async def create(self, url: str, tenant: str | None) -> CreatedWebhook:
+        """Have events posted to `url` from now on."""
+        ...
+
+    async def delete(self, endpoint_id: str, tenant: str | None) -> None:
+        """Send it nothing more."""
+        ...
+
+    async def replay(self, endpoint_id: str, tenant: str | None) -> int:
+        """Deliver again what was given up; how many events that are."""
+        ...
+
+
 class Links(Protocol):
     """Serves the links of one kind of node."""
 
@@ -113,6 +130,7 @@ class ApiDeps:
     room_links: Links
     storage: FileStore
     watch: WatchHub
+    webhooks: Webhooks
     authenticator: Authenticator
     checks: Mapping[str, Callable[[], Awaitable[None]]]
 

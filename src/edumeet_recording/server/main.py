@@ -30,6 +30,7 @@ from edumeet_recording.control.node_links import NodeLinks
 from edumeet_recording.control.processing import assign_tick, late_media_tick
 from edumeet_recording.control.retention import retention_tick
 from edumeet_recording.control.room_links import RoomLinks
+from edumeet_recording.control.webhooks import Webhooks
 from edumeet_recording.domain.errors import Unavailable
 from edumeet_recording.rooms.http import HttpRoomServer
 from edumeet_recording.storage.objects import ObjectStore
@@ -57,6 +58,7 @@ class _Parts:
     storage: ObjectStore
     client: httpx2.AsyncClient
     watch: WatchHub
+    webhooks: Webhooks
 
 
 async def run_orchestrator(
@@ -88,6 +90,7 @@ async def run_orchestrator(
             storage=ObjectStore.open(settings),
             client=client,
             watch=WatchHub(pool),
+            webhooks=Webhooks(db, client),
         )
         loops = _loops(parts)
         subscriptions = stack.enter_context(ExitStack())
@@ -139,6 +142,7 @@ def _loops(parts: _Parts) -> list[Loop]:
         Loop("deadlines", led(partial(deadline_tick, db, settings)), 1),
         Loop("late_captures", led(parts.captures.late_tick), 1),
         Loop("health", led(health.tick), 1),
+        Loop("webhooks", led(parts.webhooks.tick), 1, timeout_s=120),
         Loop("metrics", led(partial(metrics_tick, db)), settings.metrics_interval_s),
         Loop("retention", led(partial(retention_tick, db, settings, parts.storage)), 30, timeout_s=300),
     ]
@@ -147,7 +151,7 @@ def _loops(parts: _Parts) -> list[Loop]:
 WOKEN_BY = {
     Channel.FORWARDING: ("forwarding",),
     Channel.DISPATCH: ("dispatch", "drain", "processing"),
-    Channel.EVENTS: ("events",),
+    Channel.EVENTS: ("events", "webhooks"),
     Channel.HEALTH: ("health",),
 }
 
@@ -204,6 +208,7 @@ def _app(parts: _Parts) -> FastAPI:
             room_links=parts.room_links,
             storage=parts.storage,
             watch=parts.watch,
+            webhooks=parts.webhooks,
             authenticator=Authenticator(parts.settings, epoch_seconds),
             checks={"database": database, "storage": parts.storage.check, "leader": leader},
         )

@@ -243,8 +243,10 @@ CREATE TABLE public.webhook_deliveries (
     id bigint NOT NULL,
     endpoint_id text NOT NULL,
     event_id bigint NOT NULL,
+    job_id text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
     attempts integer DEFAULT 0 NOT NULL,
-    next_attempt_at timestamp with time zone,
+    next_attempt_at timestamp with time zone NOT NULL,
     delivered_at timestamp with time zone,
     dead_at timestamp with time zone,
     last_error text
@@ -347,6 +349,8 @@ CREATE INDEX recording_jobs_live_peer ON public.recording_jobs USING btree (room
 
 CREATE INDEX recording_jobs_page ON public.recording_jobs USING btree (created_at DESC, id DESC);
 
+CREATE INDEX webhook_deliveries_open ON public.webhook_deliveries USING btree (endpoint_id, job_id, event_id) WHERE ((delivered_at IS NULL) AND (dead_at IS NULL));
+
 ALTER TABLE ONLY public.captures
     ADD CONSTRAINT captures_job_id_fkey FOREIGN KEY (job_id) REFERENCES public.recording_jobs(id) ON DELETE CASCADE;
 
@@ -373,3 +377,6 @@ ALTER TABLE ONLY public.webhook_deliveries
 
 ALTER TABLE ONLY public.webhook_deliveries
     ADD CONSTRAINT webhook_deliveries_event_id_fkey FOREIGN KEY (event_id) REFERENCES public.job_events(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.webhook_deliveries
+    ADD CONSTRAINT webhook_deliveries_job_id_fkey FOREIGN KEY (job_id) REFERENCES public.recording_jobs(id) ON DELETE CASCADE;

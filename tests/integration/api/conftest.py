@@ -20,6 +20,7 @@ from edumeet_recording.api.watch_hub import WatchHub
 from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.captures import CaptureCommands
 from edumeet_recording.control.commands import Commands
+from edumeet_recording.control.webhooks import Webhooks
 from edumeet_recording.storage.objects import ObjectStore
 from edumeet_recording.store.db import Pool
 from edumeet_recording.store.notify import Notifier
@@ -42,7 +43,12 @@ class Orchestrator:
 
 
 @pytest.fixture
-def orchestrator(db_pool: Pool, tmp_path: Path) -> Orchestrator:
+async def orchestrator(db_pool: Pool, tmp_path: Path) -> AsyncIterator[Orchestrator]:
+    async with httpx2.AsyncClient(trust_env=False) as outside:
+        yield _orchestrator(db_pool, tmp_path, outside)
+
+
+def _orchestrator(db_pool: Pool, tmp_path: Path, outside: httpx2.AsyncClient) -> Orchestrator:
     settings = OrchestratorSettings(
         _env_file=None, jwt_secret=SECRET, queue_limit=2, storage_url=tmp_path.as_uri(), state_dir=tmp_path
     )
@@ -57,6 +63,7 @@ def orchestrator(db_pool: Pool, tmp_path: Path) -> Orchestrator:
         room_links=EchoLinks(),
         storage=storage,
         watch=WatchHub(db_pool),
+        webhooks=Webhooks(db, outside),
         authenticator=Authenticator(settings, lambda: NOW),
         checks={"storage": storage.check},
     )

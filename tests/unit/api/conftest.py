@@ -43,6 +43,7 @@ def _deps(commands: RecordingCommands, settings: OrchestratorSettings) -> ApiDep
         room_links=EchoLinks(),
         storage=storage,
         watch=WatchHub(pool),
+        webhooks=storage,
         authenticator=Authenticator(settings, lambda: NOW),
         checks={},
     )

@@ -31,6 +31,11 @@ VALUES (
 RETURNING *
 ), event AS (
     INSERT INTO job_events (job_id, seq, at, type, status) SELECT id, event_seq, :now, status::text, status FROM job
+    RETURNING id
+), delivery AS (
+    INSERT INTO webhook_deliveries (endpoint_id, event_id, job_id, created_at, next_attempt_at)
+    SELECT e.id, event.id, job.id, :now, :now FROM webhook_endpoints e, event, job
+    WHERE e.disabled_at IS NULL AND (e.tenant_id IS NULL OR e.tenant_id = job.tenant_id)
 )
 SELECT * FROM job;
 
@@ -64,6 +69,11 @@ WITH job AS (
 ), event AS (
     INSERT INTO job_events (job_id, seq, at, type, status, data)
     SELECT id, event_seq, :now, :type, status, :data FROM job
+    RETURNING id
+), delivery AS (
+    INSERT INTO webhook_deliveries (endpoint_id, event_id, job_id, created_at, next_attempt_at)
+    SELECT e.id, event.id, job.id, :now, :now FROM webhook_endpoints e, event, job
+    WHERE e.disabled_at IS NULL AND (e.tenant_id IS NULL OR e.tenant_id = job.tenant_id)
 )
 SELECT * FROM job;
 
@@ -77,6 +87,11 @@ WITH job AS (
 ), event AS (
     INSERT INTO job_events (job_id, seq, at, type, status, data)
     SELECT id, event_seq, :now, :type, status, :data FROM job
+    RETURNING id
+), delivery AS (
+    INSERT INTO webhook_deliveries (endpoint_id, event_id, job_id, created_at, next_attempt_at)
+    SELECT e.id, event.id, job.id, :now, :now FROM webhook_endpoints e, event, job
+    WHERE e.disabled_at IS NULL AND (e.tenant_id IS NULL OR e.tenant_id = job.tenant_id)
 )
 SELECT * FROM job;
 

@@ -198,13 +198,19 @@ CREATE TABLE webhook_deliveries (
     id BIGSERIAL PRIMARY KEY,
     endpoint_id TEXT NOT NULL REFERENCES webhook_endpoints (id) ON DELETE CASCADE,
     event_id BIGINT NOT NULL REFERENCES job_events (id) ON DELETE CASCADE,
+    job_id TEXT NOT NULL REFERENCES recording_jobs (id) ON DELETE CASCADE,
+    created_at TIMESTAMPTZ NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0,
-    next_attempt_at TIMESTAMPTZ,
+    next_attempt_at TIMESTAMPTZ NOT NULL,
     delivered_at TIMESTAMPTZ,
     dead_at TIMESTAMPTZ,
     last_error TEXT,
     UNIQUE (endpoint_id, event_id)
 );
+
+-- what is still to be delivered, in order per endpoint and job
+CREATE INDEX webhook_deliveries_open ON webhook_deliveries (endpoint_id, job_id, event_id)
+    WHERE delivered_at IS NULL AND dead_at IS NULL;
 
 CREATE TABLE IF NOT EXISTS system_metrics (
     id SERIAL PRIMARY KEY,
