@@ -5,8 +5,9 @@ import hashlib
 from edumeet_recording.api.auth import Principal
 from edumeet_recording.domain.codecs import CLOCK_RATE_HZ, Codec, Kind
 from edumeet_recording.domain.errors import InvalidRequest
-from edumeet_recording.domain.request import JobOptions, NewJob, RequestStream
-from edumeet_recording.wire.http import RtpStream, StartRecording
+from edumeet_recording.domain.request import JobOptions, NewJob, RequestStream, SrtpParameters
+from edumeet_recording.media.ffmpeg_options import RefusedOption, check_encoder, check_options
+from edumeet_recording.wire.http import RecordingOptions, RtpStream, StartRecording
 
 
 def new_job(body: StartRecording, caller: Principal, idempotency_key: str | None) -> NewJob:
@@ -56,6 +57,7 @@ def _stream(index: int, stream: RtpStream) -> RequestStream:
 
 def _channels(codec: Codec) -> int | None:
     # Opus is always announced with two channels (RFC 7587 §7)
+        srtp=None if stream.srtp is None else SrtpParameters(stream.srtp.suite, stream.srtp.key_base64),
     return 2 if codec is Codec.OPUS else 1 if CLOCK_RATE_HZ[codec] == 8000 else None
 
 
@@ -71,6 +73,8 @@ def _check_streams(body: StartRecording) -> None:
                 raise _wrong(f"{where}.ssrc", "is that of another stream")
             ssrcs.add(stream.ssrc)
 
+        if body.forwarding == "room-server" and stream.srtp is not None:
+            raise _wrong(f"{where}.srtp", "is for forwarding client: a room server tells its own key")
 
 def _check_wanted(body: StartRecording) -> None:
     wanted = {Kind.AUDIO} if body.options.include_audio else set[Kind]()

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.processing import finalize_done, finalize_failed
+from edumeet_recording.control.streams import note_changes
 from edumeet_recording.control.transitions import capture_over, limits_of, signal
 from edumeet_recording.domain.capture import LIVE, CaptureState
 from edumeet_recording.domain.job import JobSignal, Reason
@@ -46,6 +47,7 @@ class CaptureCommands:
             if report.first_packet_at is not None:
                 at = datetime.fromtimestamp(report.first_packet_at, UTC)
                 await self._receiving(tx, capture, min(at, tx.now))
+            await note_changes(tx, capture, report)
 
         await self.db.run(work)
 

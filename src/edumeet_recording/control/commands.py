@@ -68,7 +68,7 @@ class Commands:
                 deadline=deadline_after(JobStatus.PENDING, tx.now, limits),
                 now=tx.now,
             )
-            if not await place_job(tx, limits, job):
+            if not await place_job(tx, self.settings, job):
                 await self._check_queue(tx)
             tx.hint(Channel.EVENTS)
             return StartOutcome(job.id, created=True)

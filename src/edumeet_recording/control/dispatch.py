@@ -1,5 +1,8 @@
 """Finds a node for a job: at start, and for those that wait or were interrupted."""
 
+import secrets
+from base64 import b64encode
+from dataclasses import asdict
 from uuid import uuid4
 
 import structlog
@@ -7,13 +10,13 @@ import structlog
 from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.transitions import limits_of, signal
 from edumeet_recording.domain.codecs import Kind
-from edumeet_recording.domain.deadlines import Limits
 from edumeet_recording.domain.job import CAPTURING, Job, JobSignal, JobStatus, Reason
 from edumeet_recording.domain.placement import PlacementRequest, place
+from edumeet_recording.domain.srtp import KEY_BYTES
 from edumeet_recording.store import captures, jobs, nodes
 from edumeet_recording.store.captures import Capture
 from edumeet_recording.store.transaction import Channel, Stale, Transactor, Tx
-from edumeet_recording.wire.node_link import Stream
+from edumeet_recording.wire.node_link import SrtpKey, Stream
 
 log = structlog.get_logger()
 
@@ -34,26 +37,43 @@ def expected_streams(job: Job) -> tuple[Stream, ...]:
             ssrc=stream.ssrc if from_client else None,
             clock_rate=stream.clock_rate,
             channels=stream.channels,
+            srtp=SrtpKey.model_validate(asdict(stream.srtp)) if from_client and stream.srtp else None,
         )
         for stream in job.rtp_streams
         if wanted[stream.kind]
     )
 
 
-async def place_job(tx: Tx, limits: Limits, job: Job) -> bool:
+def with_our_keys(streams: tuple[Stream, ...], suite: str | None) -> tuple[Stream, ...]:
+    """The streams with new keys, one a suite, for the feedback of the node that receives them.
+
+    The suite is that of the stream where its sender is known to encrypt it, else `suite`; None: it comes in the clear.
+    """
+    keys: dict[str, SrtpKey] = {}
+    keyed: list[Stream] = []
+    for stream in streams:
+        its = stream.srtp.suite if stream.srtp else suite
+        if its is not None and its not in keys:
+            key = b64encode(secrets.token_bytes(KEY_BYTES[its])).decode()
+            keys[its] = SrtpKey.model_validate({"suite": its, "key_base64": key})
+        keyed.append(stream.model_copy(update={"srtp_ours": keys[its] if its else None}))
+    return tuple(keyed)
+
+
+async def place_job(tx: Tx, settings: OrchestratorSettings, job: Job) -> bool:
     """Claim a node's capacity and write the capture of the next epoch; False where nothing fits, with a reason."""
     before = await captures.of_job(tx.conn, job.id)
     failed = frozenset(capture.node_id for capture in before)
     placement = place(_request(job, failed), await nodes.snapshots(tx.conn))
     for node_id in placement.candidates[:TRIED_NODES]:
         if await nodes.claim_capacity(tx.conn, node_id, job.cost_mcpu):
-            await _assign(tx, limits, job, node_id, "reassigned")
+            await _assign(tx, settings, job, node_id, "reassigned")
             return True
     await jobs.explain_wait(tx.conn, job.id, Reason.NO_CAPACITY, placement.explanation)
     return False
 
 
-async def _move(tx: Tx, limits: Limits, capture: Capture) -> None:
+async def _move(tx: Tx, settings: OrchestratorSettings, capture: Capture) -> None:
     """Begin a successor on another node; the capture goes on until that one receives. Without room it stays."""
     job = await jobs.by_id(tx.conn, capture.job_id)
     if job is None or job.status not in CAPTURING:
@@ -63,18 +83,17 @@ async def _move(tx: Tx, limits: Limits, capture: Capture) -> None:
         if node_id != capture.node_id and await nodes.claim_capacity(tx.conn, node_id, job.cost_mcpu):
             if not await captures.leave(tx.conn, capture.id):
                 raise Stale
-            await _assign(tx, limits, job, node_id, "moving")
+            await _assign(tx, settings, job, node_id, "moving")
             return
     log.warning("capture_cannot_move", capture_id=capture.id, node_id=capture.node_id, reason=placement.explanation)
 
 
 async def drain_tick(db: Transactor, settings: OrchestratorSettings) -> None:
     """Move every capture away from draining nodes (make before break)."""
-    limits = limits_of(settings)
     for capture in await db.run(lambda tx: captures.to_move(tx.conn)):
 
         async def work(tx: Tx, capture: Capture = capture) -> None:
-            await _move(tx, limits, capture)
+            await _move(tx, settings, capture)
 
         await db.run(work)
 
@@ -85,9 +104,11 @@ def _request(job: Job, avoid: frozenset[str]) -> PlacementRequest:
     )
 
 
-async def _assign(tx: Tx, limits: Limits, job: Job, node_id: str, event: str) -> None:
+async def _assign(tx: Tx, settings: OrchestratorSettings, job: Job, node_id: str, event: str) -> None:
     epoch = job.epoch + 1
     capture_id = uuid4().hex
+    asks = job.forwarding == "room-server" and settings.room_server_srtp != "none"
+    suite = settings.room_server_srtp if asks else None
     await captures.insert(
         tx.conn,
         capture_id=capture_id,
@@ -95,12 +116,12 @@ async def _assign(tx: Tx, limits: Limits, job: Job, node_id: str, event: str) ->
         node_id=node_id,
         epoch=epoch,
         cost_mcpu=job.cost_mcpu,
-        streams=expected_streams(job),
+        streams=with_our_keys(expected_streams(job), suite),
         now=tx.now,
     )
     data = {"captureId": capture_id, "nodeId": node_id, "epoch": epoch}
     if job.status is JobStatus.PENDING:
-        await signal(tx, limits, job, JobSignal.PLACED, data=data, epoch=epoch, node_id=node_id)
+        await signal(tx, limits_of(settings), job, JobSignal.PLACED, data=data, epoch=epoch, node_id=node_id)
     else:
         changed = await jobs.advance(
             tx.conn,
@@ -123,12 +144,11 @@ async def _assign(tx: Tx, limits: Limits, job: Job, node_id: str, event: str) ->
 
 async def dispatch_tick(db: Transactor, settings: OrchestratorSettings) -> None:
     """Try every job that waits for a node, by priority and age."""
-    limits = limits_of(settings)
     for job in await db.run(lambda tx: jobs.to_place(tx.conn, tx.now, BATCH)):
 
         async def work(tx: Tx, job_id: str = job.id) -> None:
             fresh = await jobs.by_id(tx.conn, job_id)
             if fresh is not None and fresh.status in {JobStatus.PENDING, JobStatus.INTERRUPTED}:
-                await place_job(tx, limits, fresh)
+                await place_job(tx, settings, fresh)
 
         await db.run(work)

@@ -136,6 +136,7 @@ def request_of(wanted: Forwarding) -> ConfigureForwarding:
             ip=capture.ip,
             ports=tuple(TargetPort.model_validate(ports[stream.index]) for stream in capture.streams),
         ),
+        srtp=capture.streams[0].srtp_ours,
         rtp_streams=tuple(
             RequestedStream(
                 index=stream.index,
@@ -172,6 +173,8 @@ def sent_streams(expected: tuple[Stream, ...], answer: Configured) -> tuple[Stre
 def _as_sent(expected: Stream, sent: SentStream) -> Stream:
     if sent.kind is not expected.kind:
         raise RoomServerRefused(f"stream {expected.index} was asked for as {expected.kind}, and is {sent.kind}")
+    if expected.srtp_ours is not None and sent.srtp is None:
+        raise RoomServerRefused(f"stream {expected.index} was asked for encrypted, and would come in the clear")
     return Stream(
         index=expected.index,
         kind=sent.kind,
@@ -185,4 +188,5 @@ def _as_sent(expected: Stream, sent: SentStream) -> Stream:
         source_ip=sent.source_ip,
         source_port=sent.source_port,
         srtp=sent.srtp,
+        srtp_ours=expected.srtp_ours,
     )

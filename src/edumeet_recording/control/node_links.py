@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -11,6 +10,7 @@ from pydantic import ValidationError
 from edumeet_recording.control.captures import CaptureCommands
 from edumeet_recording.control.link_transport import LinkClosed, LinkTransport
 from edumeet_recording.control.processing import renew, task_of
+from edumeet_recording.control.streams import stats_row
 from edumeet_recording.store import captures, nodes
 from edumeet_recording.store.transaction import Channel, Transactor, Tx
 from edumeet_recording.wire.node_link import (
@@ -50,17 +50,6 @@ async def desired_of(db: Transactor, node_id: str) -> Desired:
     return await db.run(work)
 
 
-def stats_row(node_id: str, report: CaptureReport) -> dict[str, Any]:
-    """The live numbers of a capture as `store_stats` takes them."""
-    last = max((stream.last_packet_at or 0.0 for stream in report.streams), default=0.0)
-    return {
-        "id": report.capture_id,
-        "node_id": node_id,
-        "stats": report.model_dump(mode="json", by_alias=True, include={"streams", "foreign", "unshipped_chunks"}),
-        "last_packet_at": datetime.fromtimestamp(last, UTC).isoformat() if last else None,
-    }
-
-
 async def store_beats(db: Transactor, beats: dict[str, NodeLoad], reports: list[dict[str, Any]]) -> None:
     """Heartbeats and live numbers of many nodes, in one statement each."""
     rows = [
@@ -98,16 +87,11 @@ class NodeSession:
 
     def news(self, reports: tuple[CaptureReport, ...]) -> list[CaptureReport]:
         """The reports that say something of state that was not applied yet."""
-        fresh: list[CaptureReport] = []
-        for report in reports:
-            said = (report.epoch, report.ports, report.first_packet_at, report.error)
-            if self._applied.get(report.capture_id) != said:
-                fresh.append(report)
-        return fresh
+        return [report for report in reports if self._applied.get(report.capture_id) != _state_of(report)]
 
     def applied(self, report: CaptureReport) -> None:
         """This report is in the database."""
-        self._applied[report.capture_id] = (report.epoch, report.ports, report.first_packet_at, report.error)
+        self._applied[report.capture_id] = _state_of(report)
 
     def forget(self, known: set[str]) -> None:
         """Keep only what the node still speaks of."""
@@ -189,9 +173,10 @@ class NodeLinks:
 
     async def _heartbeat(self, session: NodeSession, beat: Heartbeat) -> None:
         self._beats[session.node_id] = beat.load
+        await self._reports(session, beat.captures)
+        # After the reports: what a stream did before is told by the numbers that are kept.
         for report in beat.captures:
             self._stats[report.capture_id] = stats_row(session.node_id, report)
-        await self._reports(session, beat.captures)
         session.forget({report.capture_id for report in beat.captures})
         await renew(self._db, self._commands.settings, session.node_id, beat.finalizing)
 
@@ -238,3 +223,9 @@ class NodeLinks:
                 await session.transport.close(GOING_AWAY, "going down")
             except LinkClosed:
                 continue
+
+
+def _state_of(report: CaptureReport) -> tuple[object, ...]:
+    """All of a report but its numbers."""
+    streams = tuple((stream.index, stream.state) for stream in report.streams)
+    return report.epoch, report.ports, report.first_packet_at, report.error, streams

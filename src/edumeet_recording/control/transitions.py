@@ -93,7 +93,12 @@ async def settle(tx: Tx, limits: Limits, job: Job) -> None:
         await signal(tx, limits, job, JobSignal.DRAINED, reason=job.reason, detail=job.reason_detail, attempts=0)
         tx.hint(Channel.DISPATCH)
         return
-    named = job.reason in {Reason.ROOM_SERVER_UNREACHABLE, Reason.ROOM_SERVER_REFUSED, Reason.DRAIN_DEADLINE}
+    named = job.reason in {
+        Reason.ROOM_SERVER_UNREACHABLE,
+        Reason.ROOM_SERVER_REFUSED,
+        Reason.SRTP_ERROR,
+        Reason.DRAIN_DEADLINE,
+    }
     detail = job.reason_detail or "no media was recorded"
     await signal(tx, limits, job, JobSignal.NO_MEDIA, reason=job.reason if named else Reason.NO_MEDIA, detail=detail)
 

@@ -41,3 +41,15 @@ class StreamState(StrEnum):
     """Neither comes any more."""
     UNDECRYPTABLE = "undecryptable"
     """Packets come that were not encrypted with the announced key."""
+
+
+def event_of(before: StreamState, now: StreamState) -> str | None:
+    """The event of the job where a change of one of its streams is worth one."""
+    broken = (StreamState.STALLED, StreamState.UNDECRYPTABLE)
+    if now is before:
+        return None
+    if now is StreamState.STALLED:
+        return "stream_stalled"
+    if now is StreamState.UNDECRYPTABLE:
+        return "srtp_error"
+    return "stream_recovered" if before in broken else None

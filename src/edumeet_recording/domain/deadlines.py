@@ -60,9 +60,9 @@ def due(job: Job, last_packet_at: datetime | None, now: datetime, limits: Limits
 
 
 def _never_started(job: Job, limits: Limits) -> Due:
-    """Without media the room server's failure, where there was one, is the reason; else nobody sent anything."""
-    room_failures = {Reason.ROOM_SERVER_UNREACHABLE, Reason.ROOM_SERVER_REFUSED}
-    if job.reason in room_failures:
+    """Without media the failure that was noted, where there was one, is the reason; else nobody sent anything."""
+    failures = {Reason.ROOM_SERVER_UNREACHABLE, Reason.ROOM_SERVER_REFUSED, Reason.SRTP_ERROR}
+    if job.reason in failures:
         return Due(JobSignal.EXPIRED, Reason(job.reason), job.reason_detail or "")
     return Due(JobSignal.EXPIRED, Reason.NO_MEDIA, f"no RTP packet came within {limits.no_media_timeout_s:g} s")
 

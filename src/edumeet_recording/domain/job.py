@@ -116,6 +116,7 @@ class Reason(StrEnum):
     ROOM_SERVER_UNREACHABLE = "room_server_unreachable"
     ROOM_SERVER_REFUSED = "room_server_refused"
     NO_CAPACITY = "no_capacity"
+    SRTP_ERROR = "srtp_error"
     NODE_LOST = "node_lost"
     NODE_UNREACHABLE = "node_unreachable"
     NODE_REFUSED = "node_refused"

@@ -9,6 +9,14 @@ Forwarding = Literal["room-server", "client"]
 
 
 @dataclass(frozen=True, slots=True)
+class SrtpParameters:
+    """What a sender encrypts with; `key_base64` is master key and salt joined (RFC 4568 §6.1)."""
+
+    suite: str
+    key_base64: str
+
+
+@dataclass(frozen=True, slots=True)
 class RequestStream:
     """One RTP stream to record, as the caller names it; `port` is the sender's own."""
 
@@ -21,6 +29,7 @@ class RequestStream:
     rtcp_port: int | None
     clock_rate: int
     channels: int | None
+    srtp: SrtpParameters | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,11 +67,11 @@ class Feedback:
             track.key_frame_asks.need(track.key_frames)
 
     def _built(self, track: Track, *packets: RtcpPacket) -> list[bytes]:
-        """One datagram; none where the key is no key, for feedback in the clear would tell what SRTP is to hide."""
+        """One datagram; none where our key is no key. A sender of SRTP that has none of ours (Janus) hears plain RTCP."""
         datagram = build_rtcp(*packets)
         ours = track.spec.srtp_ours
         if ours is None:
-            return [] if track.spec.srtp else [datagram]
+            return [datagram]
         try:
             if ours not in self._senders:
                 self._senders[ours] = SrtpSender(*ours)

@@ -31,6 +31,7 @@ class Capture:
     ports: tuple[dict[str, int], ...]
     forwarding: str
     forwarding_attempts: int
+    stats: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ def _capture_of(row: asyncpg.Record) -> Capture:
         ports=tuple(row["ports"] or ()),
         forwarding=row["forwarding"],
         forwarding_attempts=row["forwarding_attempts"],
+        stats=row["stats"] or {},
     )
 
 

@@ -9,7 +9,7 @@ import asyncpg
 
 from edumeet_recording.domain.codecs import Codec, Container, Kind, Quality
 from edumeet_recording.domain.job import Job, JobStatus
-from edumeet_recording.domain.request import JobOptions, NewJob, RequestStream
+from edumeet_recording.domain.request import JobOptions, NewJob, RequestStream, SrtpParameters
 from edumeet_recording.store.db import Connection, load_queries
 
 _sql = load_queries("jobs")
@@ -31,6 +31,8 @@ _PLAIN_COLUMNS = tuple(name for name in Job.__dataclass_fields__ if name not in 
 
 def _stream_of(value: dict[str, Any]) -> RequestStream:
     typed: dict[str, Any] = {**value, "kind": Kind(value["kind"]), "codec": Codec(value["codec"])}
+    if value.get("srtp") is not None:
+        typed["srtp"] = SrtpParameters(**value["srtp"])
     return RequestStream(**typed)
 
 

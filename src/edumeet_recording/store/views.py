@@ -272,6 +272,7 @@ def _streams_of(
             channels=stream["channels"],
             stats=measured.get(stream["index"]),
         )
+    keys = {stream["index"]: stream.get("srtpOurs") for stream in row["capture_streams"]}
         for stream in requested
     )
 

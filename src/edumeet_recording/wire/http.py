@@ -5,7 +5,7 @@ What one field can tell is checked here; rules that span fields are in `api/new_
 
 import json
 from datetime import UTC, datetime
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -21,6 +21,8 @@ from pydantic import (
 from edumeet_recording.domain.codecs import CLOCK_RATE_HZ, Codec, Container, Kind, Quality, kind_of
 from edumeet_recording.domain.job import JobStatus
 from edumeet_recording.domain.request import Forwarding
+from edumeet_recording.domain.srtp import KEY_BYTES, is_key
+from edumeet_recording.media.ffmpeg_options import MAX_ARGS, MAX_VALUE_CHARS
 from edumeet_recording.wire.base import Body, Message
 
 NO_CONTROLS = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$"
@@ -89,8 +91,23 @@ Cores = Annotated[float, Field(strict=True, gt=0, le=4096, allow_inf_nan=False),
 Bytes = Annotated[int, Field(strict=True, ge=0, le=2**60)]
 
 
+class Srtp(Body):
+    """What the sender encrypts a stream with. `keyBase64`: master key and salt joined (RFC 4568 §6.1)."""
+
+    suite: Literal["AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32", "AEAD_AES_128_GCM", "AEAD_AES_256_GCM"]
+    key_base64: Annotated[str, Field(strict=True, max_length=60)]
+
+    @field_validator("key_base64")
+    @classmethod
+    def _of_the_suite(cls, key_base64: str, info: ValidationInfo) -> str:
+        suite = info.data.get("suite")
+        if suite is not None and not is_key(suite, key_base64):
+            raise ValueError(f"{suite} takes {KEY_BYTES[suite]} bytes of key and salt, in base64")
+        return key_base64
+
+
 class RtpStream(Body):
-    """One RTP stream of the peer. `port`, `rtcpPort`: the sender's own.
+    """One RTP stream of the peer. `port`, `rtcpPort`: the sender's own; `srtp`: where the caller's sender encrypts it.
 
     `clockRate` in Hz defaults to the codec's (RFC 3551 §6, RFC 7587 §4.1).
     """
@@ -103,6 +120,7 @@ class RtpStream(Body):
     rtcp_port: Port | None = None
     clock_rate: Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)] | None = None
     channels: Annotated[int, Field(strict=True, ge=1, le=2)] | None = None
+    srtp: Srtp | None = None
 
     @field_validator("codec_name")
     @classmethod

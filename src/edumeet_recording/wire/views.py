@@ -9,7 +9,7 @@ from edumeet_recording.domain.codecs import Codec, Container, Kind, Quality
 from edumeet_recording.domain.job import JobStatus
 from edumeet_recording.domain.request import Forwarding
 from edumeet_recording.wire.base import View
-from edumeet_recording.wire.node_link import StreamStats
+from edumeet_recording.wire.node_link import SrtpKey, StreamStats
 
 
 class FieldError(View):
@@ -53,12 +53,16 @@ class RecordedStream(View):
 
 
 class ForwardingPort(View):
-    """Where stream `index` is to be sent: RTP (and muxed RTCP) to `port`, separate RTCP to `rtcpPort`."""
+    """Where stream `index` is to be sent: RTP (and muxed RTCP) to `port`, separate RTCP to `rtcpPort`.
+
+    `srtp`: the key of the RTCP that comes back, where the stream is encrypted.
+    """
 
     index: int
     kind: Kind
     port: int
     rtcp_port: int
+    srtp: SrtpKey | None = None
 
 
 class RtpForwarding(View):

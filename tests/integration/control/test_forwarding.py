@@ -7,6 +7,7 @@ from edumeet_recording.control.room_links import RoomLinks
 from edumeet_recording.domain.codecs import Codec, Kind
 from edumeet_recording.domain.job import JobStatus, Reason
 from edumeet_recording.rooms.base import RoomServerRefused, RoomServerUnreachable
+from edumeet_recording.wire.node_link import SrtpKey
 from edumeet_recording.wire.room_link import (
     Configured,
     ConfigureForwarding,
@@ -23,6 +24,7 @@ class ARoomServer:
         self.asked: list[ConfigureForwarding | StopForwarding | RequestKeyFrameOf] = []
         self.failure: Exception | None = None
         self.leaves_out: set[int] = set()
+        self.srtp: SrtpKey | None = None
 
     async def configure(self, request: ConfigureForwarding) -> Configured:
         await self.tell(request)
@@ -36,6 +38,7 @@ class ARoomServer:
                     ssrc=1000 + stream.index,
                     clock_rate=stream.clock_rate,
                     source_ip="127.0.0.1",
+                    srtp=self.srtp,
                 )
                 for stream in request.rtp_streams
                 if stream.index not in self.leaves_out

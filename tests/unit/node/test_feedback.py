@@ -15,7 +15,6 @@ from edumeet_recording.media.rtcp import (
 )
 from edumeet_recording.media.srtp import SrtpReceiver, SrtpSender
 from edumeet_recording.node.feedback import REPORT_INTERVAL_NS, Feedback
-from edumeet_recording.node.reception import Reception
 from edumeet_recording.node.stream_state import UNDECRYPTABLE_PACKETS
 from edumeet_recording.node.worker_link import StreamSpec, SuiteAndKey
 
@@ -149,10 +148,17 @@ def test_a_key_that_is_announced_later_opens_what_was_held() -> None:
     assert waiting.count == 1
 
 
-@pytest.mark.parametrize("ours", [None, ("AEAD_AES_128_GCM", "c2hvcnQ=")])
-def test_an_encrypted_stream_is_never_answered_in_the_clear(ours: SuiteAndKey | None) -> None:
+def test_a_sender_without_a_key_of_ours_is_answered_in_the_clear() -> None:
+    one = reception(secret("AEAD_AES_128_GCM", ours=False))
+    sender = SrtpSender(*key("AEAD_AES_128_GCM", 1))
+    take(one, sender.protect_rtp(rtp(sequence=1)), sender.protect_rtp(rtp(sequence=3)))
+    assert said(feedback().due(S, one.tracks[0])) == [Nack(1, 10, (2,))]
+
+
+def test_nothing_is_said_where_our_key_is_none() -> None:
     suite = "AEAD_AES_128_GCM"
-    one: Reception = reception(StreamSpec(0, "audio", "opus", 100, 48000, ssrc=10, srtp=key(suite, 1), srtp_ours=ours))
+    bad = (suite, "c2hvcnQ=")
+    one = reception(StreamSpec(0, "audio", "opus", 100, 48000, ssrc=10, srtp=key(suite, 1), srtp_ours=bad))
     sender = SrtpSender(*key(suite, 1))
     take(one, sender.protect_rtp(rtp(sequence=1)), sender.protect_rtp(rtp(sequence=3)))
     assert feedback().due(S, one.tracks[0]) == []
