@@ -248,7 +248,13 @@ def _forwarding_of(row: asyncpg.Record) -> RtpForwarding | None:
         return None
     kinds = {stream["index"]: stream["kind"] for stream in row["rtp_streams"]}
     ports = tuple(
-        ForwardingPort(index=port["index"], kind=kinds[port["index"]], port=port["port"], rtcp_port=port["rtcpPort"])
+        ForwardingPort(
+            index=port["index"],
+            kind=kinds[port["index"]],
+            port=port["port"],
+            rtcp_port=port["rtcpPort"],
+            srtp=keys[port["index"]],
+        )
         for port in row["ports"]
         if port["index"] in kinds
     )
