@@ -52,12 +52,12 @@ def _stream(index: int, stream: RtpStream) -> RequestStream:
         rtcp_port=stream.rtcp_port,
         clock_rate=stream.clock_rate or CLOCK_RATE_HZ[codec],
         channels=stream.channels or _channels(codec),
+        srtp=None if stream.srtp is None else SrtpParameters(stream.srtp.suite, stream.srtp.key_base64),
     )
 
 
 def _channels(codec: Codec) -> int | None:
     # Opus is always announced with two channels (RFC 7587 §7)
-        srtp=None if stream.srtp is None else SrtpParameters(stream.srtp.suite, stream.srtp.key_base64),
     return 2 if codec is Codec.OPUS else 1 if CLOCK_RATE_HZ[codec] == 8000 else None
 
 
@@ -68,13 +68,13 @@ def _check_streams(body: StartRecording) -> None:
         if body.forwarding == "room-server" and (stream.ssrc is None or stream.port is None):
             name = "ssrc" if stream.ssrc is None else "port"
             raise _wrong(f"{where}.{name}", "is needed unless forwarding is client")
+        if body.forwarding == "room-server" and stream.srtp is not None:
+            raise _wrong(f"{where}.srtp", "is for forwarding client: a room server tells its own key")
         if stream.ssrc is not None:
             if stream.ssrc in ssrcs:
                 raise _wrong(f"{where}.ssrc", "is that of another stream")
             ssrcs.add(stream.ssrc)
 
-        if body.forwarding == "room-server" and stream.srtp is not None:
-            raise _wrong(f"{where}.srtp", "is for forwarding client: a room server tells its own key")
 
 def _check_wanted(body: StartRecording) -> None:
     wanted = {Kind.AUDIO} if body.options.include_audio else set[Kind]()

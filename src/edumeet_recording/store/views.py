@@ -247,6 +247,7 @@ def _forwarding_of(row: asyncpg.Record) -> RtpForwarding | None:
     if not row["listens"] or row["ip"] is None:
         return None
     kinds = {stream["index"]: stream["kind"] for stream in row["rtp_streams"]}
+    keys = {stream["index"]: stream.get("srtpOurs") for stream in row["capture_streams"]}
     ports = tuple(
         ForwardingPort(
             index=port["index"],
@@ -278,7 +279,6 @@ def _streams_of(
             channels=stream["channels"],
             stats=measured.get(stream["index"]),
         )
-    keys = {stream["index"]: stream.get("srtpOurs") for stream in row["capture_streams"]}
         for stream in requested
     )
 

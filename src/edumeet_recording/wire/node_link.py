@@ -128,14 +128,14 @@ class StreamStats(Message):
     jitter_ms: float = 0.0
     key_frames: int = 0
     last_packet_at: EpochSeconds | None = None
+    state: StreamState = StreamState.WAITING
+    bitrate_bps: Int64 = 0
 
 
 class CaptureReport(Message):
     """What the node says of one capture.
 
     `foreign` counts refused datagrams by cause (`source`, `ssrc`, `payload_type`, `garbage`, `srtp_auth`, …).
-    state: StreamState = StreamState.WAITING
-    bitrate_bps: Int64 = 0
     """
 
     capture_id: str
