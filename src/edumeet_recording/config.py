@@ -159,6 +159,12 @@ class NodeSettings(CommonSettings):
     capture_processes: int = Field(0, ge=0, le=256, description="Processes that write tape; 0: one a core.")
     chunk_seconds: Seconds = Field(4, description="Length of a tape chunk.")
     processing_slots: int = Field(1, ge=0, le=256, description="Finalizations at a time; 0: this node only captures.")
+    hw_encoder: Literal["auto", "none", "vaapi", "nvenc"] = Field(
+        "auto",
+        description="What encodes H.264: a GPU (auto: the one that is found), none for the processor alone. "
+        "Where it fails the processor does it.",
+    )
+    vaapi_device: str = Field("/dev/dri/renderD128", description="The GPU's render node, for VAAPI.")
     receive_buffer_bytes: int = Field(
         4194304, ge=65536, description="Socket buffer asked for; the kernel caps it at net.core.rmem_max."
     )

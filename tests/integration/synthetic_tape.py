@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from edumeet_recording.domain.capture import CaptureRole
-from edumeet_recording.domain.codecs import CLOCK_RATE_HZ, Codec, Container, Kind, Quality, kind_of
+from edumeet_recording.domain.codecs import CLOCK_RATE_HZ, Codec, Container, CopyPolicy, Kind, Quality, kind_of
 from edumeet_recording.domain.errors import NotFound
 from edumeet_recording.media.rtcp import SenderReport, build_rtcp, ntp_from_seconds
 from edumeet_recording.media.rtp import build_rtp
@@ -264,6 +264,9 @@ def task(
     container: Container,
     quality: Quality | None = None,
     include: tuple[Kind, ...] = (Kind.AUDIO, Kind.VIDEO),
+    copy: CopyPolicy = CopyPolicy.PREFER,
+    thumbnails: bool = True,
+    ffmpeg_args: tuple[str, ...] = (),
 ) -> FinalizeTask:
     """The task of making the file of these captures."""
     return FinalizeTask(
@@ -276,6 +279,9 @@ def task(
             quality=quality,
             include_audio=Kind.AUDIO in include,
             include_video=Kind.VIDEO in include,
+            copy_policy=copy,
+            thumbnails=thumbnails,
+            ffmpeg_args=ffmpeg_args,
         ),
         captures=captures,
     )

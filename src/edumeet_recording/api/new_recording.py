@@ -3,7 +3,7 @@
 import hashlib
 
 from edumeet_recording.api.auth import Principal
-from edumeet_recording.domain.codecs import CLOCK_RATE_HZ, Codec, Kind
+from edumeet_recording.domain.codecs import CLOCK_RATE_HZ, COPYABLE, Codec, CopyPolicy, Kind
 from edumeet_recording.domain.errors import InvalidRequest
 from edumeet_recording.domain.request import JobOptions, NewJob, RequestStream, SrtpParameters
 from edumeet_recording.media.ffmpeg_options import RefusedOption, check_encoder, check_options
@@ -14,6 +14,8 @@ def new_job(body: StartRecording, caller: Principal, idempotency_key: str | None
     """The job `body` asks for. Raises `InvalidRequest` that names the field."""
     _check_streams(body)
     _check_wanted(body)
+    _check_ffmpeg_args(body.options)
+    _check_copy(body)
     options = body.options
     return NewJob(
         tenant_id=caller.tenant,
@@ -28,6 +30,9 @@ def new_job(body: StartRecording, caller: Principal, idempotency_key: str | None
             include_audio=options.include_audio,
             include_video=options.include_video,
             max_duration_s=options.max_duration,
+            copy=options.copy_policy,
+            thumbnails=options.thumbnails,
+            ffmpeg_args=options.custom_ffmpeg_args,
         ),
         requester_info=body.requester_info.model_dump(mode="json", by_alias=True, exclude_none=True),
         requested_by=caller.subject or None,
@@ -76,14 +81,40 @@ def _check_streams(body: StartRecording) -> None:
             ssrcs.add(stream.ssrc)
 
 
+def _wanted(options: RecordingOptions) -> set[Kind]:
+    wanted = {Kind.AUDIO} if options.include_audio else set[Kind]()
+    return wanted | {Kind.VIDEO} if options.include_video else wanted
+
+
 def _check_wanted(body: StartRecording) -> None:
-    wanted = {Kind.AUDIO} if body.options.include_audio else set[Kind]()
-    wanted |= {Kind.VIDEO} if body.options.include_video else set[Kind]()
+    wanted = _wanted(body.options)
     if not wanted:
         raise _wrong("options.includeVideo", "neither audio nor video would be recorded")
     if not any(stream.kind in wanted for stream in body.rtp_streams):
         kinds = " or ".join(sorted(wanted))
         raise _wrong("rtpStreams", f"has no {kinds} stream, and options ask for nothing else")
+
+
+def _check_ffmpeg_args(options: RecordingOptions) -> None:
+    args = options.custom_ffmpeg_args
+    try:
+        check_options(args)
+        check_encoder(args, options.format)
+    except RefusedOption as refused:
+        raise _wrong(f"options.customFFmpegArgs.{refused.index}", str(refused)) from refused
+    if args and options.copy_policy is CopyPolicy.REQUIRE:
+        raise _wrong("options.customFFmpegArgs", "need a transcode, which copy require rules out")
+
+
+def _check_copy(body: StartRecording) -> None:
+    options = body.options
+    if options.copy_policy is not CopyPolicy.REQUIRE:
+        return
+    wanted = _wanted(options)
+    for index, stream in enumerate(body.rtp_streams):
+        if stream.kind in wanted and stream.codec_name not in COPYABLE[options.format]:
+            reason = f"{options.format} does not take {stream.codec_name} (rtpStreams.{index}) without a transcode"
+            raise _wrong("options.copy", reason)
 
 
 def _wrong(field: str, reason: str) -> InvalidRequest:

@@ -263,9 +263,8 @@ def _line(event: JobEvent, recording: Recording | None) -> Text:
 
 def target_of(recording: Recording, output: Path | None) -> Path:
     """Where the file goes; whatever the peer is called, its name stays in the folder."""
-    name = (
-        f"{re.sub('[^A-Za-z0-9_-]+', '_', recording.peer_id)[:40]}-{recording.job_id[:12]}.{recording.options.format}"
-    )
+    extension = recording.file.format if recording.file else recording.options.format
+    name = f"{re.sub('[^A-Za-z0-9_-]+', '_', recording.peer_id)[:40]}-{recording.job_id[:12]}.{extension}"
     if output is None:
         return Path(name)
     return output / name if output.is_dir() else output

@@ -40,6 +40,22 @@ class Container(StrEnum):
     MKV = "mkv"
 
 
+@unique
+class FileFormat(StrEnum):
+    """What the finished file is, by its extension."""
+
+    MP4 = "mp4"
+    WEBM = "webm"
+    MKV = "mkv"
+    M4A = "m4a"
+    OGG = "ogg"
+    MKA = "mka"
+
+
+_AUDIO_ONLY: MappingProxyType[Container, FileFormat] = MappingProxyType(
+    {Container.MP4: FileFormat.M4A, Container.WEBM: FileFormat.OGG, Container.MKV: FileFormat.MKA}
+)
+
 COPYABLE: MappingProxyType[Container, frozenset[Codec]] = MappingProxyType(
     {
         Container.MP4: frozenset({Codec.H264, Codec.VP9, Codec.AV1, Codec.OPUS}),
@@ -52,11 +68,28 @@ COPYABLE: MappingProxyType[Container, frozenset[Codec]] = MappingProxyType(
 
 @unique
 class Quality(StrEnum):
-    """Target of a transcode; without one, the sender's quality is kept."""
+    """Target of a transcode, where there is one."""
 
     LOW = "low"
     MEDIUM = "medium"
     HIGH = "high"
+
+
+@unique
+class CopyPolicy(StrEnum):
+    """Whether the sender's frames are kept as they came, or encoded anew."""
+
+    REQUIRE = "require"
+    """Kept, or there is no file; where the picture changes its size the file is cut into parts."""
+    PREFER = "prefer"
+    """Kept wherever the container takes the codec."""
+    NEVER = "never"
+    """Encoded anew, all of them."""
+
+
+def file_format(container: Container, *, include_video: bool) -> FileFormat:
+    """The format of a recording's file: a container of audio alone has an extension of its own."""
+    return FileFormat(container.value) if include_video else _AUDIO_ONLY[container]
 
 
 def kind_of(codec: Codec) -> Kind:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from edumeet_recording.domain.codecs import Codec, Container, Kind, Quality
+from edumeet_recording.domain.codecs import Codec, Container, CopyPolicy, Kind, Quality
 
 Forwarding = Literal["room-server", "client"]
 
@@ -34,13 +34,18 @@ class RequestStream:
 
 @dataclass(frozen=True, slots=True)
 class JobOptions:
-    """What the file shall be. `quality` None keeps the sender's, `max_duration_s` None the service's limit."""
+    """What the file shall be. `quality` None is medium where a transcode is needed, `max_duration_s` None the service's
+    limit; `ffmpeg_args` have passed `media.ffmpeg_options.check_options`.
+    """
 
     container: Container
     quality: Quality | None = None
     include_audio: bool = True
     include_video: bool = True
     max_duration_s: float | None = None
+    copy: CopyPolicy = CopyPolicy.PREFER
+    thumbnails: bool = True
+    ffmpeg_args: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

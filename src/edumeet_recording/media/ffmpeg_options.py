@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
+from edumeet_recording.domain.codecs import Container
 from edumeet_recording.media.errors import MediaError
 
 MAX_ARGS = 40
@@ -63,6 +64,11 @@ ALLOWED: Mapping[str, tuple[Callable[[str], bool], str]] = MappingProxyType(
 )
 """Option → (its check, what it takes in words)."""
 
+AUDIO_OPTIONS = frozenset({"-b:a", "-ar", "-ac"})
+"""Options that ask for audio to be encoded."""
+_OF_THE_FILE = frozenset({"-metadata", "-threads"})
+_X264_ONLY = frozenset({"-preset", "-tune", "-profile:v", "-level"})
+
 
 def check_options(args: Sequence[str]) -> None:
     """Raises `RefusedOption` unless `args` are pairs of an allowed option and a value it takes, none of them twice."""
@@ -82,3 +88,23 @@ def check_options(args: Sequence[str]) -> None:
         value = args[index + 1]
         if len(value) > MAX_VALUE_CHARS or not fits(value):
             raise RefusedOption(index + 1, f"{option} takes {words}")
+
+
+def check_encoder(args: Sequence[str], container: Container) -> None:
+    """Raises `RefusedOption` where the encoders of a container do not know one of `args`, which are checked already."""
+    for index in range(0, len(args), 2):
+        option, value = args[index : index + 2]
+        if container is Container.WEBM and option in _X264_ONLY:
+            raise RefusedOption(index, f"webm is encoded as VP9, which has no {option}")
+        if container is not Container.MP4 and (option, value) == ("-ar", "44100"):
+            raise RefusedOption(index + 1, f"{container} is encoded as Opus, which has no 44100 Hz")
+
+
+def options_of_kinds(args: Sequence[str], *, audio: bool, video: bool) -> tuple[str, ...]:
+    """Those of `args` that mean something to a file with these kinds of streams."""
+    kept: list[str] = []
+    for index in range(0, len(args), 2):
+        option = args[index]
+        wanted = audio if option in AUDIO_OPTIONS else video or option in _OF_THE_FILE
+        kept += args[index : index + 2] if wanted else ()
+    return tuple(kept)

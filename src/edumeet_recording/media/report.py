@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 
-from edumeet_recording.domain.codecs import Codec, Kind
+from edumeet_recording.domain.codecs import Codec, FileFormat, Kind
 from edumeet_recording.media.clock import TrackClock
 from edumeet_recording.media.probe import Decoded, Probe
 from edumeet_recording.media.timeline import TrackSummary
@@ -51,45 +52,130 @@ class TrackFacts:
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """The file. `made`: `copy`, or the quality it was encoded with."""
+    """A file. `start_s`: where it begins in the recording; `made`: `copy`, or the quality it was encoded with.
+
+    `encoder`: what encoded the video, None where nothing did. Size in pixels, 0 without video.
+    """
 
     key: str
     bytes: int
     sha256: str
-    container: str
+    format: FileFormat
     made: str
+    encoder: str | None
+    start_s: float
+    width: int
+    height: int
     probe: Probe
     decoded: Decoded
+    filled: int = 0
+    """Packets of silence that were put into gaps."""
+
+    @property
+    def name(self) -> str:
+        """The last segment of its key."""
+        return self.key.rpartition("/")[2]
+
+
+class AssetKind(StrEnum):
+    """What lies beside the file."""
+
+    POSTER = "poster"
+    THUMBNAIL = "thumbnail"
+    WAVEFORM = "waveform"
+    PART = "part"
+    MANIFEST = "manifest"
+
+
+@dataclass(frozen=True, slots=True)
+class AssetFacts:
+    """Something stored beside the file. Pictures have a size in pixels, and `at_s`: where in the recording."""
+
+    kind: AssetKind
+    key: str
+    bytes: int
+    sha256: str
+    at_s: float | None = None
+    width: int | None = None
+    height: int | None = None
 
 
 def build(
-    *, job_id: str, attempt: int, started_at: float, file: FileFacts, tracks: Sequence[TrackFacts], notes: Sequence[str]
+    *,
+    job_id: str,
+    attempt: int,
+    started_at: float,
+    files: Sequence[FileFacts],
+    assets: Sequence[AssetFacts],
+    tracks: Sequence[TrackFacts],
+    notes: Sequence[str],
 ) -> dict[str, object]:
-    """The report as JSON values; times in seconds, `startedAt` since the epoch."""
+    """The report as JSON values; times in seconds, `startedAt` since the epoch.
+
+    `files` is one, or the parts of a recording that was cut; `parts` is empty where it is whole.
+    """
+    file = files[0]
     return {
         "version": VERSION,
         "jobId": job_id,
         "attempt": attempt,
         "startedAt": started_at,
-        "durationS": round(file.probe.duration_s, 3),
+        "durationS": round(duration_s(files), 3),
         "file": {
             "key": file.key,
             "bytes": file.bytes,
             "sha256": file.sha256,
-            "container": file.container,
+            "format": file.format,
             "made": file.made,
+            "encoder": file.encoder,
         },
+        "parts": parts(files),
+        "assets": [_asset(asset) for asset in assets],
         "streams": [_stream(track) for track in tracks],
         "avOffsetMs": _av_offsets(tracks),
         "checks": {
             "framesWritten": sum(track.summary.frames for track in tracks),
-            "framesFound": sum(stream.frames for stream in file.probe.streams),
-            "framesDecoded": file.decoded.frames,
-            "decodeErrors": file.decoded.errors,
-            "decodedS": round(file.decoded.seconds, 3),
+            "framesFound": _frames(files),
+            "framesDecoded": sum(one.decoded.frames for one in files),
+            "decodeErrors": sum(one.decoded.errors for one in files),
+            "decodedS": round(sum(one.decoded.seconds for one in files), 3),
         },
-        "warnings": [*notes, *_track_warnings(tracks), *_file_warnings(file, tracks)],
+        "warnings": [*notes, *_track_warnings(tracks), *_file_warnings(files, tracks)],
     }
+
+
+def parts(files: Sequence[FileFacts]) -> list[dict[str, object]]:
+    """The parts of a recording that was cut; none where it is whole."""
+    return [
+        {
+            "name": one.name,
+            "startS": round(one.start_s, 3),
+            "durationS": round(one.probe.duration_s, 3),
+            "width": one.width,
+            "height": one.height,
+            "bytes": one.bytes,
+            "sha256": one.sha256,
+        }
+        for one in (files if len(files) > 1 else ())
+    ]
+
+
+def duration_s(files: Sequence[FileFacts]) -> float:
+    """How long the recording is: to the end of its last part."""
+    return files[-1].start_s + files[-1].probe.duration_s
+
+
+def _asset(asset: AssetFacts) -> dict[str, object]:
+    name = asset.key.rpartition("/")[2]
+    told: dict[str, object] = {"name": name, "kind": asset.kind, "bytes": asset.bytes, "sha256": asset.sha256}
+    if asset.at_s is not None:
+        told |= {"atS": round(asset.at_s, 3), "width": asset.width, "height": asset.height}
+    return told
+
+
+def _frames(files: Sequence[FileFacts]) -> int:
+    """What came of the tape, in the files."""
+    return sum(sum(stream.frames for stream in one.probe.streams) - one.filled for one in files)
 
 
 def warnings_of(made: Mapping[str, object]) -> tuple[str, ...]:
@@ -171,18 +257,20 @@ def _track_warnings(tracks: Iterable[TrackFacts]) -> Iterable[str]:
         yield f"audio and video may be apart by {max(map(abs, offsets.values())):.0f} ms"
 
 
-def _file_warnings(file: FileFacts, tracks: Sequence[TrackFacts]) -> Iterable[str]:
+def _file_warnings(files: Sequence[FileFacts], tracks: Sequence[TrackFacts]) -> Iterable[str]:
+    by_copy = files[0].made == "copy"
     for track in tracks:
-        if file.made == "copy" and len(track.summary.resolutions) > 1:
-            yield f"video stream {track.index}: the picture changes its size {len(track.summary.resolutions) - 1} times"
+        changes = len(track.summary.resolutions) - 1
+        if by_copy and changes > 0:
+            cut = f": the recording is cut into {len(files)} parts" if len(files) > 1 else ""
+            yield f"video stream {track.index}: the picture changes its size {changes} times{cut}"
     written = sum(track.summary.frames for track in tracks)
-    found = sum(stream.frames for stream in file.probe.streams)
-    if file.made == "copy" and written != found:
-        yield f"{written} frames were written and {found} are in the file"
+    if by_copy and written != _frames(files):
+        yield f"{written} frames were written and {_frames(files)} are in the file"
     expected = max(track.summary.end_s for track in tracks)
-    if abs(expected - file.probe.duration_s) > DURATION_TOLERANCE_S:
-        yield f"the file lasts {file.probe.duration_s:.1f} s, the tape {expected:.1f} s"
-    if file.decoded.errors:
-        yield f"{file.decoded.errors} frames do not decode"
-    if not all(stream.monotonic for stream in file.probe.streams):
+    if abs(expected - duration_s(files)) > DURATION_TOLERANCE_S:
+        yield f"the file lasts {duration_s(files):.1f} s, the tape {expected:.1f} s"
+    if errors := sum(one.decoded.errors for one in files):
+        yield f"{errors} frames do not decode"
+    if not all(stream.monotonic for one in files for stream in one.probe.streams):
         yield "timestamps in the file go back"

@@ -1,29 +1,29 @@
-"""Makes one job's file of its tape: fetch, scan, write, transcode where needed, check, report, store."""
+"""Makes one job's file of its tape: fetch, scan, write, transcode where needed, check, picture, report, store."""
 
 import asyncio
 import errno
-import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from av.error import FFmpegError
 
-from edumeet_recording.domain.codecs import Container
+from edumeet_recording.domain.codecs import CopyPolicy, file_format
 from edumeet_recording.domain.errors import OrchestratorError
 from edumeet_recording.media import report
-from edumeet_recording.media.ffmpeg import conversion, convert_argv
-from edumeet_recording.media.probe import decode, probe
+from edumeet_recording.media.ffmpeg import LIBAVFORMAT, Conversion, NotCopyable, conversion
 from edumeet_recording.media.timeline import TrackTimeline
-from edumeet_recording.node.demux import Source
-from edumeet_recording.node.fetch import ChunkStore, FetchedCapture, FetchedTape, fetch
-from edumeet_recording.node.frames import SourceReader, frames, readers
-from edumeet_recording.node.mux import FORMAT, INTERMEDIATE, Muxer, decodable
+from edumeet_recording.node.besides import Besides, checked, make_assets
+from edumeet_recording.node.fetch import ChunkStore, FetchedTape, fetch
+from edumeet_recording.node.findings import Written, notes_of, track_facts
+from edumeet_recording.node.frames import frames, readers
+from edumeet_recording.node.mux import INTERMEDIATE, decodable
+from edumeet_recording.node.parts import PartWriter
 from edumeet_recording.node.scan import Scan, Track, scan
-from edumeet_recording.node.transcode import TranscodeFailed, transcode
+from edumeet_recording.node.transcode import Converter, TranscodeFailed, convert
 from edumeet_recording.wire.node_link import FinalizeDone, FinalizedStream, FinalizeFailed, FinalizeTask
 
 PHASES = ("fetch", "scan", "write", "transcode", "check", "store")
@@ -47,29 +47,28 @@ class _NoMediaError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Written:
-    """What the second pass wrote. `start_ns`: the wall clock at the file's start, epoch nanoseconds."""
+class _Made:
+    """The files, the first with the task's name, and how they came about."""
 
-    timelines: Sequence[TrackTimeline]
-    by_source: Mapping[Source, SourceReader]
-    start_ns: int
-
-    @property
-    def duration_s(self) -> float:
-        return max(timeline.summary.end_s for timeline in self.timelines)
+    written: Written
+    paths: Sequence[Path]
+    made: str
+    encoder: str | None
+    notes: Sequence[str]
 
 
 async def assemble(
-    task: FinalizeTask, store: FileStore, work_dir: Path, ffmpeg: str, say: Say
+    task: FinalizeTask, store: FileStore, work_dir: Path, converter: Converter, say: Say
 ) -> FinalizeDone | FinalizeFailed:
     """Carry out the task in `work_dir`, which may be left full; `say` hears phases, each with its fraction."""
     try:
-        return await _make(task, store, work_dir, ffmpeg, say)
+        return await _make(task, store, work_dir, converter, say)
     except _NoMediaError as error:
         return _failed(task, str(error), no_media=True, retryable=False)
+    except NotCopyable as error:
+        return _failed(task, str(error), retryable=False)
     except TranscodeFailed as error:
-        full = "No space left on device" in str(error)
-        return _failed(task, f"the disk is full: {error}" if full else str(error))
+        return _failed(task, f"the disk is full: {error}" if error.disk_full else str(error))
     except OrchestratorError as error:
         return _failed(task, error.message)
     except (FFmpegError, OSError) as error:
@@ -81,39 +80,40 @@ def _failed(task: FinalizeTask, error: str, *, no_media: bool = False, retryable
     return FinalizeFailed(job_id=task.job_id, attempt=task.attempt, error=error, no_media=no_media, retryable=retryable)
 
 
-async def _make(task: FinalizeTask, store: FileStore, work_dir: Path, ffmpeg: str, say: Say) -> FinalizeDone:
+async def _make(task: FinalizeTask, store: FileStore, work_dir: Path, converter: Converter, say: Say) -> FinalizeDone:
     tape_dir = work_dir / "tape"
     await asyncio.to_thread(tape_dir.mkdir, parents=True, exist_ok=True)
     tape = await fetch(store, task, tape_dir, lambda fraction: say("fetch", fraction))
     scanned = _decodable(scan(tape.captures, task.output, _per_chunk("scan", tape, say)))
     if not scanned.tracks:
         raise _NoMediaError("; ".join(["nothing on the tape can be decoded", *scanned.warnings, *tape.warnings]))
-
-    container = task.output.container
-    path = work_dir / f"file.{container}"
-    need = conversion(container, [track.codec for track in scanned.tracks], task.output.quality)
-    if need is None:
-        written = _write(path, FORMAT[container], tape, scanned.tracks, say)
-        await asyncio.to_thread(shutil.rmtree, tape_dir)
-    else:
-        between = work_dir / f"frames.{INTERMEDIATE}"
-        written = _write(between, INTERMEDIATE, tape, scanned.tracks, say)
-        await asyncio.to_thread(shutil.rmtree, tape_dir)
-        need = replace(
-            need,
-            width=max(timeline.summary.max_width for timeline in written.timelines),
-            height=max(timeline.summary.max_height for timeline in written.timelines),
-        )
-        argv = convert_argv(ffmpeg, str(between), str(path), need)
-        await transcode(argv, written.duration_s, lambda fraction: say("transcode", fraction))
-    made = "copy" if need is None else need.quality
+    made = await _files(task, tape, scanned.tracks, work_dir, converter=converter, say=say)
 
     say("check", 0.0)
-    file = _check(f"{task.output_prefix}/{task.file_stem}.{container}", path, container, made)
+    files = [
+        checked(
+            f"{task.output_prefix}/{path.name}",
+            path,
+            part,
+            made=made.made,
+            encoder=made.encoder,
+            filled=made.written.filled,
+        )
+        for path, part in zip(made.paths, made.written.parts, strict=True)
+    ]
+    besides = make_assets(task, files, made.paths)
+    told = report.build(
+        job_id=task.job_id,
+        attempt=task.attempt,
+        started_at=made.written.start_ns / 1e9,
+        files=files,
+        assets=besides.facts,
+        tracks=[track_facts(track, tape.captures, made.written) for track in scanned.tracks],
+        notes=[*notes_of(tape, scanned), *made.notes, *besides.notes],
+    )
     say("store", 0.0)
-    done = _done(task, file, _report(task, tape, scanned, written, file), written.start_ns)
-    await store.put_file(done.file_key, path)
-    await store.put_bytes(done.report_key, json.dumps(done.report, indent=2).encode())
+    done = _done(task, files, told, made.written.start_ns)
+    await _store(store, done, made.paths, files, besides)
     say("store", 1.0)
     return done
 
@@ -141,100 +141,87 @@ def _per_chunk(phase: str, tape: FetchedTape, say: Say) -> Callable[[], None]:
     return on_chunk
 
 
-def _write(path: Path, format_name: str, tape: FetchedTape, tracks: Sequence[Track], say: Say) -> _Written:
+async def _files(
+    task: FinalizeTask, tape: FetchedTape, tracks: Sequence[Track], work_dir: Path, *, converter: Converter, say: Say
+) -> _Made:
+    """The files, by copy where that will do. The tape is gone then: both together may not fit on the disk."""
+    output = task.output
+    file = file_format(output.container, include_video=output.include_video)
+    need = conversion(
+        [track.codec for track in tracks],
+        container=output.container,
+        include_video=output.include_video,
+        quality=output.quality,
+        copy=output.copy_policy,
+        args=output.ffmpeg_args,
+    )
+    path = work_dir / f"{task.file_stem}.{file}"
+    if need is None:
+        cut = output.copy_policy is CopyPolicy.REQUIRE
+        written = _write(PartWriter(path, LIBAVFORMAT[file], tracks, cut=cut), tape, tracks, say)
+        await asyncio.to_thread(shutil.rmtree, work_dir / "tape")
+        return _Made(written, [part.path for part in written.parts], "copy", None, ())
+    between = work_dir / f"frames.{INTERMEDIATE}"
+    written = _write(PartWriter(between, INTERMEDIATE, tracks, cut=False), tape, tracks, say)
+    await asyncio.to_thread(shutil.rmtree, work_dir / "tape")
+    need = _fitted(need, written)
+    converted = await convert(
+        converter,
+        between,
+        path,
+        need,
+        duration_s=written.duration_s,
+        on_fraction=lambda fraction: say("transcode", fraction),
+    )
+    between.unlink()
+    return _Made(written, [path], need.quality, converted.encoder, converted.notes)
+
+
+def _fitted(need: Conversion, written: Written) -> Conversion:
+    summaries = [timeline.summary for timeline in written.timelines]
+    width, height = max(one.max_width for one in summaries), max(one.max_height for one in summaries)
+    return replace(need, width=width, height=height)
+
+
+def _write(writer: PartWriter, tape: FetchedTape, tracks: Sequence[Track], say: Say) -> Written:
     """Second pass: every frame of the tape into a file, untouched."""
     timelines = [TrackTimeline(track.kind) for track in tracks]
     by_source = readers(tracks)
     start_ns = None
-    with Muxer(path, format_name, tracks) as muxer:
+    with writer:
         for timed in frames(tape.captures, by_source, _per_chunk("write", tape, say)):
             if start_ns is None:
                 start_ns = timed.pts_ns
             sample = timelines[timed.track].add(timed, start_ns)
             if sample is not None:
-                muxer.write(sample)
+                writer.write(sample, timed.frame)
     if start_ns is None:
         raise _NoMediaError("nothing on the tape can be decoded")
-    return _Written(timelines, by_source, start_ns)
+    return Written(writer.parts, writer.filled, timelines, by_source, start_ns)
 
 
-def _check(key: str, path: Path, container: Container, made: str) -> report.FileFacts:
-    probed = probe(path)
-    return report.FileFacts(
-        key=key,
-        bytes=path.stat().st_size,
-        sha256=_sha256(path),
-        container=container,
-        made=made,
-        probe=probed,
-        decoded=decode(path, probed.duration_s),
-    )
+async def _store(
+    store: FileStore, done: FinalizeDone, paths: Sequence[Path], files: Sequence[report.FileFacts], besides: Besides
+) -> None:
+    """The report last but the file: where it is, all it lists is."""
+    for key, data in besides.contents.items():
+        await store.put_bytes(key, data)
+    for file, path in zip(files, paths, strict=True):
+        await store.put_file(file.key, path)
+    await store.put_bytes(done.report_key, json.dumps(done.report, indent=2).encode())
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _report(
-    task: FinalizeTask, tape: FetchedTape, scanned: Scan, written: _Written, file: report.FileFacts
-) -> dict[str, object]:
-    notes = [*tape.warnings, *scanned.warnings]
-    if scanned.foreign:
-        notes.append(f"{scanned.foreign} datagrams on the tape are none of the streams'")
-    return report.build(
-        job_id=task.job_id,
-        attempt=task.attempt,
-        started_at=written.start_ns / 1e9,
-        file=file,
-        tracks=[_track_facts(track, tape.captures, written) for track in scanned.tracks],
-        notes=notes,
-    )
-
-
-def _track_facts(track: Track, captures: Sequence[FetchedCapture], written: _Written) -> report.TrackFacts:
-    return report.TrackFacts(
-        index=track.stream.index,
-        kind=track.kind,
-        codec=track.codec,
-        clock=track.clock,
-        summary=written.timelines[track.number].summary,
-        sources=[_source_facts(source, track, captures, written.by_source[source]) for source in track.sources],
-        nudge_ns=track.nudge_ns,
-    )
-
-
-def _source_facts(
-    source: Source, track: Track, captures: Sequence[FetchedCapture], reader: SourceReader
-) -> report.SourceFacts:
-    capture, seen = captures[source.capture].capture, track.sources[source]
-    return report.SourceFacts(
-        capture_id=capture.capture_id,
-        node_id=capture.node_id,
-        epoch=capture.epoch,
-        role=capture.role,
-        ssrc=source.ssrc,
-        packets=seen.packets,
-        bytes=seen.bytes,
-        lost=reader.reorderer.lost,
-        reordered=reader.reorderer.reordered,
-        recovered=reader.reorderer.recovered,
-        duplicates=reader.reorderer.duplicates,
-        retransmitted=seen.retransmitted,
-        damaged=reader.depacketizer.damaged,
-        dropped_until_key=reader.depacketizer.dropped_until_key,
-    )
-
-
-def _done(task: FinalizeTask, file: report.FileFacts, made: dict[str, object], start_ns: int) -> FinalizeDone:
-    duration_s = file.probe.duration_s
+def _done(
+    task: FinalizeTask, files: Sequence[report.FileFacts], told: dict[str, object], start_ns: int
+) -> FinalizeDone:
+    first, duration_s = files[0], report.duration_s(files)
     return FinalizeDone(
         job_id=task.job_id,
         attempt=task.attempt,
-        file_key=file.key,
+        file_key=first.key,
         report_key=f"{task.output_prefix}/report.json",
-        bytes=file.bytes,
-        sha256=file.sha256,
+        bytes=first.bytes,
+        sha256=first.sha256,
         duration_s=round(duration_s, 3),
         started_at=start_ns / 1e9,
         ended_at=start_ns / 1e9 + duration_s,
@@ -247,8 +234,8 @@ def _done(task: FinalizeTask, file: report.FileFacts, made: dict[str, object], s
                 channels=stream.channels,
                 duration_s=round(stream.end_s - stream.start_s, 3),
             )
-            for stream in file.probe.streams
+            for stream in first.probe.streams
         ),
-        warnings=report.warnings_of(made),
-        report=made,
+        warnings=report.warnings_of(told),
+        report=told,
     )

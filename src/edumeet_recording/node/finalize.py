@@ -16,7 +16,7 @@ from pathlib import Path
 from edumeet_recording.config import NodeSettings
 from edumeet_recording.node.assemble import PHASES, assemble
 from edumeet_recording.node.lifeline import die_with_parent
-from edumeet_recording.node.transcode import ffmpeg_binary
+from edumeet_recording.node.transcode import Converter
 from edumeet_recording.storage.objects import ObjectStore
 from edumeet_recording.wire.node_link import FinalizeTask
 
@@ -48,7 +48,7 @@ def _print_line(line: str) -> None:
 
 async def _run(task: FinalizeTask, settings: NodeSettings, work_dir: Path) -> None:
     store = ObjectStore.open(settings)
-    outcome = await assemble(task, store, work_dir, ffmpeg_binary(settings.ffmpeg_bin), _Progress())
+    outcome = await assemble(task, store, work_dir, Converter.of(settings), _Progress())
     _print_line(outcome.to_json())
 
 

@@ -18,11 +18,11 @@ from av.container import InputContainer, OutputContainer
 from av.error import FFmpegError, InvalidDataError
 from av.stream import Stream as AvStream
 
-from edumeet_recording.domain.codecs import Codec, Container, Kind
+from edumeet_recording.domain.codecs import Codec, Kind
+from edumeet_recording.media.silence import silence_between
 from edumeet_recording.media.timeline import Sample
 from edumeet_recording.node.scan import Track
 
-FORMAT = MappingProxyType({Container.MP4: "mp4", Container.WEBM: "webm", Container.MKV: "matroska"})
 INTERMEDIATE = "nut"
 """What FFmpeg converts from: takes every codec, and every time base exactly."""
 MICROSECOND = Fraction(1, 1_000_000)
@@ -30,17 +30,23 @@ DEFAULT_CHANNELS = MappingProxyType({Codec.OPUS: 2, Codec.PCMU: 1, Codec.PCMA: 1
 
 
 class Muxer:
-    """A file being written; leaving its context completes it. Raises `av.FFmpegError`, an `OSError` for a full disk."""
+    """A file being written; leaving its context completes it. Raises `av.FFmpegError`, an `OSError` for a full disk.
+
+    `format_name` is libavformat's.
+    """
 
     def __init__(self, path: Path, format_name: str, tracks: Sequence[Track]) -> None:
         self._path = path
         self._format = format_name
         self._tracks = tracks
         self._streams: list[AvStream] = []
+        self._last: dict[int, Sample] = {}
+        self.filled = 0
+        """Packets of silence that were put into gaps."""
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        options = {"movflags": "+faststart"} if self._format == FORMAT[Container.MP4] else {}
+        options = {"movflags": "+faststart"} if self._format == "mp4" else {}
         with self._stack:
             self._output = self._stack.enter_context(
                 av.open(str(self._path), "w", format=self._format, container_options=options)
@@ -56,6 +62,15 @@ class Muxer:
 
     def write(self, sample: Sample) -> None:
         """Write one frame of track `sample.track`, unless the container cannot hold it."""
+        if self._format == "ogg":
+            before = self._last.get(sample.track)
+            for filling in silence_between(before, sample) if before else ():
+                self._write(filling)
+                self.filled += 1
+            self._last[sample.track] = sample
+        self._write(sample)
+
+    def _write(self, sample: Sample) -> None:
         packet = av.Packet(sample.data)
         packet.stream = self._streams[sample.track]
         packet.time_base = MICROSECOND

@@ -1,17 +1,25 @@
-"""Runs FFmpeg as a child: its own process group, killed with its owner, its progress heard and its last words kept."""
+"""Runs FFmpeg as a child: its own process group, killed with its owner, its progress heard and its last words kept.
+
+Where a hardware encoder fails, or the options of a caller, the file is made without them, and a note says so.
+"""
 
 import asyncio
 import signal
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import cast
 
 import imageio_ffmpeg
 
-from edumeet_recording.media.ffmpeg import progress_us
+from edumeet_recording.config import NodeSettings
+from edumeet_recording.domain.codecs import FileFormat
+from edumeet_recording.media.ffmpeg import Conversion, Encoder, convert_argv, progress_us
 from edumeet_recording.node.lifeline import die_with_parent
 
+NVIDIA_DEVICE = Path("/dev/nvidia0")
 LAST_LINES = 12
 """How much of what FFmpeg said last an error carries."""
 
@@ -19,10 +27,77 @@ LAST_LINES = 12
 class TranscodeFailed(Exception):
     """FFmpeg ended with an error; the text is what it said last."""
 
+    @property
+    def disk_full(self) -> bool:
+        """True where that is why."""
+        return "No space left on device" in str(self)
 
-def ffmpeg_binary(configured: str) -> str:
-    """The FFmpeg to run: the configured one, or the one that is installed with this package."""
-    return configured or imageio_ffmpeg.get_ffmpeg_exe()
+
+@dataclass(frozen=True, slots=True)
+class Converter:
+    """What this machine converts with. `device` is VAAPI's."""
+
+    binary: str
+    encoder: Encoder = Encoder.SOFTWARE
+    device: str = ""
+
+    @classmethod
+    def of(cls, settings: NodeSettings) -> "Converter":
+        """The configured FFmpeg or the one installed with this package; the configured encoder or the GPU's."""
+        device = settings.vaapi_device
+        by_name = {"none": Encoder.SOFTWARE, "vaapi": Encoder.VAAPI, "nvenc": Encoder.NVENC}
+        found = "nvenc" if NVIDIA_DEVICE.exists() else "vaapi" if Path(device).exists() else "none"
+        name = found if settings.hw_encoder == "auto" else settings.hw_encoder
+        return cls(settings.ffmpeg_bin or imageio_ffmpeg.get_ffmpeg_exe(), by_name[name], device)
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """How a conversion went: what encoded the video (None: nothing did), and what to tell of it."""
+
+    encoder: str | None
+    notes: tuple[str, ...]
+
+
+async def convert(
+    converter: Converter,
+    source: Path,
+    target: Path,
+    conversion: Conversion,
+    *,
+    duration_s: float,
+    on_fraction: Callable[[float], None],
+) -> Converted:
+    """Convert `source` of `duration_s`, by the GPU where there is one, else by the processor.
+
+    Raises `TranscodeFailed`, and `OSError` where there is no FFmpeg to run.
+    """
+    notes: list[str] = []
+    for attempt, encoder in _attempts(converter, conversion):
+        argv = convert_argv(
+            converter.binary, str(source), str(target), attempt, encoder=encoder, device=converter.device
+        )
+        try:
+            await transcode(argv, duration_s, on_fraction)
+        except TranscodeFailed as failed:
+            is_last = encoder is Encoder.SOFTWARE and not attempt.args
+            if is_last or failed.disk_full:
+                raise
+            what = "customFFmpegArgs" if encoder is Encoder.SOFTWARE else f"the hardware encoder {encoder}"
+            notes.append(f"{what} failed, the file was made without: {failed}"[:500])
+        else:
+            made = "libvpx-vp9" if attempt.format is FileFormat.WEBM else encoder.value
+            return Converted(None if attempt.copy_video else made, tuple(notes))
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _attempts(converter: Converter, conversion: Conversion) -> Iterator[tuple[Conversion, Encoder]]:
+    """What is tried, one after the other. The caller's options are x264's and libvpx's, not a GPU's."""
+    if conversion.encodes_h264 and converter.encoder is not Encoder.SOFTWARE and not conversion.args:
+        yield conversion, converter.encoder
+    yield conversion, Encoder.SOFTWARE
+    if conversion.args:
+        yield replace(conversion, args=()), Encoder.SOFTWARE
 
 
 async def transcode(argv: Sequence[str], duration_s: float, on_fraction: Callable[[float], None]) -> None:

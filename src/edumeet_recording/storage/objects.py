@@ -47,6 +47,10 @@ CONTENT_TYPES = {
     ".mp4": "video/mp4",
     ".webm": "video/webm",
     ".mkv": "video/x-matroska",
+    ".m4a": "audio/mp4",
+    ".ogg": "audio/ogg",
+    ".mka": "audio/x-matroska",
+    ".jpg": "image/jpeg",
     ".json": "application/json",
 }
 """What a browser is told by a signed URL."""

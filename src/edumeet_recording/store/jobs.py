@@ -7,7 +7,7 @@ from typing import Any
 
 import asyncpg
 
-from edumeet_recording.domain.codecs import Codec, Container, Kind, Quality
+from edumeet_recording.domain.codecs import Codec, Container, CopyPolicy, Kind, Quality
 from edumeet_recording.domain.job import Job, JobStatus
 from edumeet_recording.domain.request import JobOptions, NewJob, RequestStream, SrtpParameters
 from edumeet_recording.store.db import Connection, load_queries
@@ -45,6 +45,10 @@ def options_of(value: Mapping[str, Any]) -> JobOptions:
         include_audio=value["include_audio"],
         include_video=value["include_video"],
         max_duration_s=value["max_duration_s"],
+        # Jobs of an older release lack these.
+        copy=CopyPolicy(value.get("copy", CopyPolicy.PREFER)),
+        thumbnails=value.get("thumbnails", True),
+        ffmpeg_args=tuple(value.get("ffmpeg_args", ())),
     )
 
 

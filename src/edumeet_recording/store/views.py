@@ -10,10 +10,11 @@ from typing import Any
 
 import asyncpg
 
-from edumeet_recording.domain.codecs import Container
+from edumeet_recording.domain.codecs import FileFormat, file_format
 from edumeet_recording.domain.job import JobStatus
 from edumeet_recording.store import metrics
 from edumeet_recording.store.db import Connection, db_now, load_queries
+from edumeet_recording.store.jobs import options_of
 from edumeet_recording.wire.views import (
     FFmpegNodeView,
     ForwardingPort,
@@ -26,6 +27,7 @@ from edumeet_recording.wire.views import (
     RecordedStream,
     Recording,
     RecordingFile,
+    RecordingPart,
     RegionMetrics,
     RoomServerView,
     RtpForwarding,
@@ -62,7 +64,7 @@ class StoredRecording:
 
     job_id: str
     status: JobStatus
-    container: Container
+    format: FileFormat
     room_id: str
     peer_id: str
     began_at: datetime
@@ -114,10 +116,11 @@ async def stored_recording(conn: Connection, job_id: str, tenant: str | None) ->
     row = await _sql.stored_recording(conn, id=job_id, tenant_id=tenant)
     if row is None:
         return None
+    options = options_of(row["options"])
     return StoredRecording(
         job_id=row["id"],
         status=JobStatus(row["status"]),
-        container=Container(row["options"]["container"]),
+        format=file_format(options.container, include_video=options.include_video),
         room_id=row["room_id"],
         peer_id=row["peer_id"],
         began_at=row["started_at"] or row["created_at"],
@@ -215,12 +218,16 @@ def _recording_of(row: asyncpg.Record) -> Recording:
 
 
 def _options_of(kept: dict[str, Any]) -> Options:
+    options = options_of(kept)
     return Options(
-        quality=kept["quality"],
-        format=kept["container"],
-        include_audio=kept["include_audio"],
-        include_video=kept["include_video"],
-        max_duration=kept["max_duration_s"],
+        quality=options.quality,
+        format=options.container,
+        include_audio=options.include_audio,
+        include_video=options.include_video,
+        max_duration=options.max_duration_s,
+        copy_policy=options.copy,
+        thumbnails=options.thumbnails,
+        custom_ffmpeg_args=options.ffmpeg_args,
     )
 
 
@@ -233,13 +240,31 @@ def _progress_of(row: asyncpg.Record) -> Progress | None:
 def _file_of(row: asyncpg.Record) -> RecordingFile | None:
     if row["file_key"] is None:
         return None
-    path = f"/api/recordings/{row['id']}"
+    path, options = f"/api/recordings/{row['id']}", options_of(row["options"])
+    urls = {asset["kind"]: f"{path}/assets/{asset['name']}" for asset in row["assets"] or ()}
     return RecordingFile(
         bytes=row["file_bytes"],
         sha256=row["file_sha256"],
-        container=row["options"]["container"],
+        container=options.container,
+        format=file_format(options.container, include_video=options.include_video),
         url=f"{path}/download",
         report_url=f"{path}/report",
+        poster_url=urls.get("poster"),
+        waveform_url=urls.get("waveform"),
+        parts=tuple(_part_of(part, number, path) for number, part in enumerate(row["parts"] or ())),
+    )
+
+
+def _part_of(part: dict[str, Any], number: int, path: str) -> RecordingPart:
+    """The first part is the file itself."""
+    return RecordingPart(
+        start_s=part["startS"],
+        duration_s=part["durationS"],
+        width=part["width"],
+        height=part["height"],
+        bytes=part["bytes"],
+        sha256=part["sha256"],
+        url=f"{path}/assets/{part['name']}" if number else f"{path}/download",
     )
 
 

@@ -18,7 +18,7 @@ from pydantic import (
     field_validator,
 )
 
-from edumeet_recording.domain.codecs import CLOCK_RATE_HZ, Codec, Container, Kind, Quality, kind_of
+from edumeet_recording.domain.codecs import CLOCK_RATE_HZ, Codec, Container, CopyPolicy, Kind, Quality, kind_of
 from edumeet_recording.domain.job import JobStatus
 from edumeet_recording.domain.request import Forwarding
 from edumeet_recording.domain.srtp import KEY_BYTES, is_key
@@ -157,13 +157,46 @@ class PeerInfo(Body):
 
 
 class RecordingOptions(Body):
-    """What the file shall be. Without `quality` the sender's is kept; `maxDuration` in seconds."""
+    """What the file shall be. `maxDuration` in seconds.
 
-    quality: Quality | None = None
-    format: Container = Container.MP4
+    Frames are kept as they came wherever the format takes their codec; `quality` says what is made of them where not.
+    """
+
+    quality: Annotated[
+        Quality | None,
+        Field(
+            description="What video is encoded to where it is not copied, medium unless said; never larger than sent. "
+            "low: up to 360 lines and 800 kbit/s (x264 superfast crf 28), audio 48 kbit/s, at most 0.4 GB an hour. "
+            "medium: up to 720 lines and 2500 kbit/s (veryfast crf 23), audio 96 kbit/s, at most 1.2 GB. "
+            "high: up to 1080 lines and 6000 kbit/s (fast crf 20), audio 128 kbit/s, at most 2.8 GB."
+        ),
+    ] = None
+    format: Annotated[
+        Container, Field(description="Without video the file is m4a for mp4, ogg for webm, mka for mkv.")
+    ] = Container.MP4
     include_audio: Flag = True
     include_video: Flag = True
     max_duration: Annotated[float, Field(strict=True, ge=1, le=7 * 86400, allow_inf_nan=False)] | None = None
+    copy_policy: Annotated[
+        CopyPolicy,
+        Field(
+            alias="copy",
+            description="require: frames are kept as they came, or the request is refused; where the picture changes "
+            "its size the file is cut into parts. prefer: kept where the format takes the codec, also with a quality "
+            "named. never: encoded anew, all of them.",
+        ),
+    ] = CopyPolicy.PREFER
+    thumbnails: Annotated[
+        Flag, Field(description="Also make a poster, a picture a minute, and a waveform of the sound.")
+    ] = True
+    custom_ffmpeg_args: Annotated[
+        tuple[Annotated[str, Field(strict=True, max_length=MAX_VALUE_CHARS, pattern=NO_CONTROLS)], ...],
+        Field(
+            alias="customFFmpegArgs",
+            max_length=MAX_ARGS,
+            description='Output options for FFmpeg, of an allow-list, such as ["-crf", "20"]; video is encoded anew.',
+        ),
+    ] = ()
 
 
 class RequesterInfo(Body):

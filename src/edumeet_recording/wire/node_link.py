@@ -100,10 +100,16 @@ class OutputOptions(Message):
     quality: Quality | None = None
     include_audio: bool = True
     include_video: bool = True
+    copy_policy: CopyPolicy = CopyPolicy.PREFER
+    thumbnails: bool = True
+    ffmpeg_args: tuple[str, ...] = ()
 
 
 class FinalizeTask(Message):
-    """Make the file of a job. The outputs are `{output_prefix}/{file_stem}.{container}` and `…/report.json`."""
+    """Make the file of a job.
+
+    The outputs are `{output_prefix}/{file_stem}.{format}`, `…/report.json`, and beside them what the report lists.
+    """
 
     job_id: str
     attempt: int

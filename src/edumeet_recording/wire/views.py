@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from edumeet_recording.domain.codecs import Codec, Container, Kind, Quality
+from edumeet_recording.domain.codecs import Codec, Container, CopyPolicy, FileFormat, Kind, Quality
 from edumeet_recording.domain.job import JobStatus
 from edumeet_recording.domain.request import Forwarding
 from edumeet_recording.wire.base import View
@@ -81,16 +81,38 @@ class Options(View):
     include_audio: bool
     include_video: bool
     max_duration: float | None = None
+    copy_policy: Annotated[CopyPolicy, Field(alias="copy")] = CopyPolicy.PREFER
+    thumbnails: bool = True
+    custom_ffmpeg_args: Annotated[tuple[str, ...], Field(alias="customFFmpegArgs")] = ()
+
+
+class RecordingPart(View):
+    """A part of a recording whose picture changed its size, which was to be copied; `startS` in the recording."""
+
+    start_s: float
+    duration_s: float
+    width: int
+    height: int
+    bytes: int
+    sha256: str
+    url: str
 
 
 class RecordingFile(View):
-    """The finished file; `url` and `reportUrl` are paths of this API."""
+    """The finished file; all URLs are paths of this API.
+
+    `format` is its extension. Where there are `parts`, the file is the first of them.
+    """
 
     bytes: int
     sha256: str
     container: Container
+    format: FileFormat
     url: str
     report_url: str
+    poster_url: str | None = None
+    waveform_url: str | None = None
+    parts: tuple[RecordingPart, ...] = ()
 
 
 class Progress(View):

@@ -29,6 +29,16 @@ async def start(
     return await client.post(START, json=body, headers=headers)
 
 
+POSTER = b"\xff\xd8 a picture"
+REPORT = {
+    "parts": [],
+    "assets": [
+        {"name": "poster.jpg", "kind": "poster", "bytes": len(POSTER), "sha256": hashlib.sha256(POSTER).hexdigest()},
+        {"name": "thumbnail-001.jpg", "kind": "thumbnail", "bytes": 1, "sha256": "00"},
+    ],
+}
+
+
 async def finish(orchestrator: Orchestrator, job_id: str, data: bytes = VIDEO_FILE) -> None:
     """Bring a started recording to its end, with `data` as its file."""
     service = orchestrator.service
@@ -40,6 +50,8 @@ async def finish(orchestrator: Orchestrator, job_id: str, data: bytes = VIDEO_FI
     job = await service.job(job_id)
     key = f"recordings/{job_id}/1/file.mp4"
     await orchestrator.storage.put_bytes(key, data)
+    await orchestrator.storage.put_bytes(f"recordings/{job_id}/1/poster.jpg", POSTER)
+    await orchestrator.storage.put_bytes(f"recordings/{job_id}/1/secret.txt", b"not listed")
     done = FinalizeDone(
         job_id=job_id,
         attempt=job.processing_attempt,
@@ -52,7 +64,7 @@ async def finish(orchestrator: Orchestrator, job_id: str, data: bytes = VIDEO_FI
         ended_at=13.5,
         streams=(),
         warnings=("loss",),
-        report={"gaps": []},
+        report=REPORT,
     )
     await service.journal("node-1", done)
     assert (await service.job(job_id)).status == "completed"
@@ -118,11 +130,15 @@ async def test_a_finished_recording_is_fetched_whole_and_in_parts(
         "bytes": len(VIDEO_FILE),
         "sha256": digest,
         "container": "mp4",
+        "format": "mp4",
         "url": url,
         "reportUrl": f"/api/recordings/{job_id}/report",
+        "posterUrl": f"/api/recordings/{job_id}/assets/poster.jpg",
+        "waveformUrl": None,
+        "parts": [],
     }
     assert (view["status"], view["durationS"], view["warnings"]) == ("completed", 12.5, ["loss"])
-    assert (await client.get(f"/api/recordings/{job_id}/report", headers=bearer())).json() == {"gaps": []}
+    assert (await client.get(f"/api/recordings/{job_id}/report", headers=bearer())).json() == REPORT
 
     whole = await client.get(url, headers=bearer())
     assert (whole.status_code, whole.content) == (200, VIDEO_FILE)
@@ -316,3 +332,28 @@ async def test_events_are_numbered_and_paged(client: httpx2.AsyncClient, orchest
     first = (await client.get(url, params={"limit": 2}, headers=bearer())).json()
     rest = (await client.get(url, params={"after": first["nextAfter"]}, headers=bearer())).json()
     assert first["items"] + rest["items"] == everything["items"]
+
+
+async def test_what_lies_beside_the_file_is_had_by_the_names_of_the_report(
+    client: httpx2.AsyncClient, orchestrator: Orchestrator
+) -> None:
+    await orchestrator.service.room_server()
+    await orchestrator.service.node()
+    job_id = (await start(client)).json()["jobId"]
+    url = f"/api/recordings/{job_id}/assets"
+    assert (await client.get(f"{url}/poster.jpg", headers=bearer())).status_code == 404
+    await finish(orchestrator, job_id)
+
+    poster = await client.get(f"{url}/poster.jpg", headers=bearer())
+    assert (poster.status_code, poster.content) == (200, POSTER)
+    assert poster.headers["content-type"] == "image/jpeg"
+    assert poster.headers["content-disposition"] == 'inline; filename="poster.jpg"'
+    part = await client.get(f"{url}/poster.jpg", headers={**bearer(), "Range": "bytes=2-4"})
+    assert (part.status_code, part.content) == (206, POSTER[2:5])
+
+    for name in ("secret.txt", "file.mp4", "waveform.json", "thumbnail-001.jpg"):
+        assert (await client.get(f"{url}/{name}", headers=bearer())).status_code == 404, name
+    for name in ("..%2Fsecret.txt", "%2e%2e", ".hidden", "a%2Fb", "a b"):
+        assert (await client.get(f"{url}/{name}", headers=bearer())).status_code in {404, 422}, name
+    assert (await client.get(f"{url}/poster.jpg")).status_code == 401
+    assert (await client.get(f"{url}/poster.jpg", headers=bearer(tenant="other"))).status_code == 404

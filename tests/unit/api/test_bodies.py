@@ -24,14 +24,16 @@ ENDPOINTS = {
     | {"nodeId": "node-1", "failureDomain": "rack-1", "processingSlots": 2, "version": "0.1.0"},
 }
 ENDPOINTS["/api/recordings/start"]["rtpStreams"][0] |= {"rtcpPort": 5005, "clockRate": 48000, "channels": 2}
-ENDPOINTS["/api/recordings/start"]["options"]["maxDuration"] = 3600
+ENDPOINTS["/api/recordings/start"]["options"] |= {
+    "maxDuration": 3600, "copy": "prefer", "thumbnails": True, "customFFmpegArgs": ["-crf", "20"],
+}  # fmt: skip
 ENDPOINTS["/api/recordings/start"] |= {"forwarding": "room-server", "priority": 3, "allowParallel": False}
 
 OPTIONAL = {
     "peerInfo", "displayName", "isAuthenticated", "roles", "joinTime", "rtcpPort", "clockRate", "channels", "options",
     "quality", "format", "includeAudio", "includeVideo", "maxDuration", "requesterInfo", "ip", "timestamp",
     "forwarding", "priority", "allowParallel", "nodeId", "failureDomain", "processingSlots", "version", "hasGPU",
-    "diskSpace",
+    "diskSpace", "copy", "thumbnails", "customFFmpegArgs",
 }  # fmt: skip
 OPTIONAL_OF_ROOM_SERVERS = {"specs", "cpuCores", "ram"}
 HOSTILE = ("", "a\nb", "a\x00b", "a\x1bb", "a\u2028b", "../../etc/passwd" + "\x00", "x" * 3000)
@@ -175,6 +177,18 @@ async def test_lone_surrogates_are_refused_by_name(client: httpx2.AsyncClient) -
         ({("options", "includeVideo"): False, ("options", "includeAudio"): False}, "options.includeVideo"),
         ({("options", "includeVideo"): False, ("rtpStreams", 0): None}, "rtpStreams.0"),
         ({("forwarding",): "sideways"}, "forwarding"),
+        ({("options", "copy"): "maybe"}, "options.copy"),
+        ({("options", "copy"): "require"}, "options.customFFmpegArgs"),
+        (
+            {("options", "copy"): "require", ("options", "customFFmpegArgs"): [], ("options", "format"): "webm"},
+            "options.copy",
+        ),
+        ({("options", "customFFmpegArgs"): ["-crf", "20", "-f", "tee"]}, "options.customFFmpegArgs.2"),
+        ({("options", "customFFmpegArgs"): ["-crf", "99"]}, "options.customFFmpegArgs.1"),
+        (
+            {("options", "customFFmpegArgs"): ["-preset", "fast"], ("options", "format"): "webm"},
+            "options.customFFmpegArgs.0",
+        ),
         ({("priority",): 10}, "priority"),
         ({("options", "format"): "avi"}, "options.format"),
         ({("options", "quality"): "HIGH"}, "options.quality"),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from edumeet_recording.api.downloads import ByteRange, download_name, wanted_range
 from edumeet_recording.api.paging import decode_cursor, encode_cursor
-from edumeet_recording.domain.codecs import Container
+from edumeet_recording.domain.codecs import FileFormat
 from edumeet_recording.domain.errors import InvalidRequest
 from edumeet_recording.domain.job import JobStatus
 from edumeet_recording.store.views import PageEnd, StoredRecording
@@ -55,7 +55,7 @@ def stored(room_id: str, peer_id: str) -> StoredRecording:
     return StoredRecording(
         job_id="job-1",
         status=JobStatus.COMPLETED,
-        container=Container.WEBM,
+        format=FileFormat.WEBM,
         room_id=room_id,
         peer_id=peer_id,
         began_at=datetime(2027, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=1))),

@@ -10,7 +10,7 @@ import pytest
 
 from edumeet_recording.client import ApiError, RecordingClient
 from edumeet_recording.client.download import Damaged
-from edumeet_recording.domain.codecs import Container
+from edumeet_recording.domain.codecs import Container, FileFormat
 from edumeet_recording.domain.errors import Conflict
 from edumeet_recording.wire.views import Recording, RecordingFile
 
@@ -36,6 +36,7 @@ def finished(recording: Recording) -> Recording:
         bytes=len(CONTENT),
         sha256=SHA256,
         container=Container.MP4,
+        format=FileFormat.MP4,
         url="/api/recordings/job-1/download",
         report_url="/api/recordings/job-1/report",
     )

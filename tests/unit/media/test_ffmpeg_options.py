@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edumeet_recording.media.ffmpeg_options import ALLOWED, MAX_ARGS, RefusedOption, check_options
+from edumeet_recording.domain.codecs import Container
+from edumeet_recording.media.ffmpeg_options import ALLOWED, MAX_ARGS, RefusedOption, check_encoder, check_options
 
 
 @pytest.mark.parametrize(
@@ -64,3 +65,18 @@ def test_what_passes_is_pairs_of_allowed_options(args: list[str]) -> None:
         check_options(args)
         assert all(option in ALLOWED for option in args[::2])
         assert not any(value.startswith("-") for value in args[1::2])
+
+
+@pytest.mark.parametrize(
+    ("args", "container", "index"),
+    [
+        (["-crf", "20", "-preset", "fast"], Container.WEBM, 2),
+        (["-ar", "44100"], Container.MKV, 1),
+        (["-level", "4"], Container.WEBM, 0),
+    ],
+)
+def test_what_the_containers_encoder_lacks_is_refused(args: list[str], container: Container, index: int) -> None:
+    with pytest.raises(RefusedOption) as refused:
+        check_encoder(args, container)
+    assert refused.value.index == index
+    check_encoder(args, Container.MP4)

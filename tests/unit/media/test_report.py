@@ -2,10 +2,11 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from edumeet_recording.domain.codecs import Codec, Kind
+from edumeet_recording.domain.codecs import Codec, FileFormat, Kind
 from edumeet_recording.media import report
 from edumeet_recording.media.clock import Line, TrackClock
 from edumeet_recording.media.probe import Decoded, Probe, ProbedStream
@@ -51,13 +52,31 @@ def file(
     streams = tuple(
         ProbedStream(kind, "x", None, None, None, frames, 0.0, end_s, monotonic) for kind in (Kind.VIDEO, Kind.AUDIO)
     )
-    return report.FileFacts("key", 1000, "00", "webm", made, Probe(end_s, streams), Decoded(20, errors, 10.0))
+    return report.FileFacts(
+        key="recordings/job/1/job.webm",
+        bytes=1000,
+        sha256="00",
+        format=FileFormat.WEBM,
+        made=made,
+        encoder=None,
+        start_s=0.0,
+        width=640,
+        height=360,
+        probe=Probe(end_s, streams),
+        decoded=Decoded(20, errors, 10.0),
+    )
 
 
-def built(*tracks: report.TrackFacts, of: report.FileFacts | None = None) -> dict[str, object]:
+def built(*tracks: report.TrackFacts, of: report.FileFacts | list[report.FileFacts] | None = None) -> dict[str, Any]:
     given = tracks or (track(Kind.VIDEO), track(Kind.AUDIO))
     return report.build(
-        job_id="job", attempt=2, started_at=1.5, file=of or file(), tracks=given, notes=["chunk 3 is missing"]
+        job_id="job",
+        attempt=2,
+        started_at=1.5,
+        files=of if isinstance(of, list) else [of or file()],
+        assets=[report.AssetFacts(report.AssetKind.POSTER, "recordings/job/1/poster.jpg", 9, "11", 1.0, 640, 360)],
+        tracks=given,
+        notes=["chunk 3 is missing"],
     )
 
 
@@ -133,3 +152,31 @@ def test_what_is_wrong_with_the_file_is_a_warning(facts: report.FileFacts, text:
 
 def test_a_transcode_may_have_another_number_of_frames() -> None:
     assert report.warnings_of(built(of=file(made="medium", frames=9))) == ("chunk 3 is missing",)
+
+
+def test_parts_are_told_and_counted_together() -> None:
+    first = file(frames=6, end_s=6.0)
+    second = replace(file(frames=4, end_s=4.0), key="recordings/job/1/job-part2.webm", start_s=6.0, width=320)
+
+    made = built(of=[first, second])
+
+    assert report.warnings_of(made) == ("chunk 3 is missing",)
+    assert made["durationS"] == 10
+    assert [(part["name"], part["startS"], part["width"]) for part in made["parts"]] == [
+        ("job.webm", 0, 640),
+        ("job-part2.webm", 6, 320),
+    ]
+
+
+def test_a_whole_file_has_no_parts_and_lists_what_lies_beside_it() -> None:
+    made = built()
+
+    assert made["parts"] == []
+    (poster,) = made["assets"]
+    assert poster == {
+        "name": "poster.jpg", "kind": "poster", "bytes": 9, "sha256": "11", "atS": 1.0, "width": 640, "height": 360,
+    }  # fmt: skip
+
+
+def test_silence_that_was_put_in_is_not_what_was_written() -> None:
+    assert report.warnings_of(built(of=replace(file(frames=13), filled=6))) == ("chunk 3 is missing",)
