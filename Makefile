@@ -2,7 +2,7 @@
 
 BIN := .venv/bin
 READY := .venv/.ready
-BENCHES := bench-capture bench-start
+BENCHES := bench-capture bench-finalize bench-media bench-start
 
 .DEFAULT_GOAL := help
 .PHONY: demo up test check format bench $(BENCHES) generated help

@@ -92,9 +92,12 @@ class ContentReport:
 
 
 def cadence_p95_ms(events: tuple[float, ...]) -> float:
-    """95th percentile of |gap − 1 s| between events; 0 where there are fewer than two."""
+    """95th percentile of how far gaps between events are from whole seconds; 0 where there are fewer than two.
+
+    An event that was muted or lost is no matter of rhythm: `presence` tells of it.
+    """
     gaps = np.diff(np.array(events))
-    return float(np.percentile(np.abs(gaps - 1), 95)) * 1000 if len(gaps) else 0.0
+    return float(np.percentile(np.abs(gaps - np.round(gaps)), 95)) * 1000 if len(gaps) else 0.0
 
 
 def presence(events: tuple[float, ...], expected: int) -> float:

@@ -20,6 +20,12 @@ BLOCK_S = Fraction(1, 50)
 
 CHANNELS: MappingProxyType[Codec, int] = MappingProxyType({Codec.OPUS: 2, Codec.PCMU: 1, Codec.PCMA: 1})
 
+_SILENCE_BYTES = 3
+"""An Opus packet this short says nothing."""
+
+_DTX_AFTER, _DTX_EVERY = 10, 20
+"""With DTX, libopus sends silence for 200 ms, and then once in 400 ms (RFC 7587 §3.1.3)."""
+
 _LARGEST_PACKET = 1200
 """RTP packets of WebRTC publishers stay below this, bytes."""
 
@@ -50,7 +56,7 @@ class Piece(NamedTuple):
 
 
 class Burst(NamedTuple):
-    """The packets of one encoded frame; `key` is true of every audio frame."""
+    """The packets of one encoded frame, none where DTX leaves it out; `key` is true of every audio frame."""
 
     kind: Kind
     key: bool
@@ -58,10 +64,12 @@ class Burst(NamedTuple):
 
 
 class AudioEncoder:
-    """Encodes blocks of 20 ms. `first_timestamp` is the RTP timestamp of media time 0."""
+    """Encodes blocks of 20 ms. `first_timestamp` is the RTP timestamp of media time 0; `dtx`: silence is left out."""
 
-    def __init__(self, codec: Codec, *, index: int, first_timestamp: int) -> None:
+    def __init__(self, codec: Codec, *, index: int, first_timestamp: int, dtx: bool = False) -> None:
         self._index = index
+        self._dtx = dtx
+        self._silent = 0
         self._rate = CLOCK_RATE_HZ[codec]
         self._layout = "stereo" if CHANNELS[codec] == 2 else "mono"
         self._packetizer = _Packetizer(codec, first_timestamp, rate=self._rate, layout=self._layout)
@@ -74,11 +82,16 @@ class AudioEncoder:
         interleaved = samples.repeat(2) if self._layout == "stereo" else samples
         frame = av.AudioFrame.from_ndarray(interleaved[None], format="s16", layout=self._layout)
         frame.sample_rate, frame.time_base, frame.pts = self._rate, Fraction(1, self._rate), number * count
-        return Burst(Kind.AUDIO, key=True, pieces=self._packetizer.encode(frame, number * BLOCK_S)[1])
+        pieces = self._packetizer.encode(frame, number * BLOCK_S)[1]
+        return Burst(Kind.AUDIO, key=True, pieces=() if self._dtx and self._left_out(pieces) else pieces)
 
     def close(self) -> None:
         """Ends the encoder."""
         self._packetizer.close()
+
+    def _left_out(self, pieces: tuple[Piece, ...]) -> bool:
+        self._silent = self._silent + 1 if len(pieces[0].payload) <= _SILENCE_BYTES else 0
+        return self._silent > _DTX_AFTER and bool((self._silent - _DTX_AFTER) % _DTX_EVERY)
 
 
 class VideoEncoder:
@@ -94,13 +107,24 @@ class VideoEncoder:
         key_frame_interval_s: float,
         first_timestamp: int,
     ) -> None:
-        self._shape, self._index = shape, index
-        self._packetizer = _Packetizer(codec, first_timestamp, rate=shape.fps)
+        self._index = index
+        self._codec, self._first_timestamp = codec, first_timestamp
+        self._bit_rate, self._key_frame_interval_s = bit_rate, key_frame_interval_s
+        self._open(shape)
+
+    def _open(self, shape: Shape) -> None:
+        self._shape = shape
+        self._packetizer = _Packetizer(self._codec, self._first_timestamp, rate=shape.fps)
         stream = self._packetizer.stream
         stream.width, stream.height, stream.pix_fmt = shape.width, shape.height, "yuv420p"
-        stream.bit_rate = bit_rate
-        stream.codec_context.gop_size = round(key_frame_interval_s * shape.fps)
+        stream.bit_rate = self._bit_rate
+        stream.codec_context.gop_size = round(self._key_frame_interval_s * shape.fps)
         stream.codec_context.thread_count = 1
+
+    def resize(self, shape: Shape) -> None:
+        """The next frame is a key frame of this size, at the same frame rate."""
+        self._packetizer.close()
+        self._open(shape)
 
     def encode(self, number: int, *, force_key: bool) -> Burst:
         """Frame `number`, counted from media time 0."""

@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from edumeet_recording.domain.codecs import CLOCK_RATE_HZ, Codec, Kind
 from edumeet_recording.media.rtcp import FullIntraRequest, Nack, PictureLoss, RtcpPacket
+from edumeet_recording.media.rtp import parse_rtp
 from edumeet_recording.sim.consumer import Consumer
 from edumeet_recording.sim.encode import CHANNELS, Burst
 from edumeet_recording.sim.network import Conditions, Path
@@ -18,8 +20,38 @@ from edumeet_recording.wire.room_link import ConfigureForwarding, RequestedStrea
 _REPORT_ERROR_S = 0.016
 """How far mediasoup's sender reports are off at most; ours are no worse when this machine is overloaded."""
 
-_FIRST_REPORT_S = (0.5, 1.5)
 _REPORT_S = {Kind.AUDIO: (4.5, 5.5), Kind.VIDEO: (1.0, 1.5)}
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How a peer's media gets from the room server to a node.
+
+    `conditions`: of the network between, None for that of this machine; `answers_nack`, `rtx`: whether and how what was
+    lost is sent again; `first_report_s`: when a stream's first sender report is sent; `report_error_s`: by how much its
+    clock is off at most; `first_sequence` None: random.
+    """
+
+    conditions: Conditions | None = None
+    answers_nack: bool = True
+    rtx: bool = False
+    first_report_s: tuple[float, float] = (0.5, 1.5)
+    report_error_s: float = 0.0
+    first_sequence: int | None = None
+
+
+@dataclass(slots=True)
+class Passage:
+    """What became of one stream's packets on their way: `missing` were lost and never came by another attempt.
+
+    `first_at`, `last_at`: when the first and the last were sent, epoch seconds.
+    """
+
+    first_at: float = 0.0
+    last_at: float = 0.0
+    sent: int = 0
+    lost: int = 0
+    missing: int = 0
 
 
 class Forwarding:
@@ -27,15 +59,16 @@ class Forwarding:
 
     Streams that the peer does not publish are left out of `streams`. With SRTP we encrypt with a key of our own, and
     the request's is for what we hear. Raises `OSError` where no socket is to be had, `MediaError` for a bad key.
-    `conditions`: of the network to the node, the same ones again for the same job and epoch.
+    The network's chances are the same ones again for the same peer and epoch.
     """
 
     def __init__(
-        self, request: ConfigureForwarding, publisher: Publisher, listen_ip: str, conditions: Conditions | None = None
+        self, request: ConfigureForwarding, publisher: Publisher, listen_ip: str, delivery: Delivery | None = None
     ) -> None:
+        self.peer = request.room_id, request.peer_id
         self._publisher = publisher
-        self._conditions = conditions
-        self._seed = f"{request.job_id} {request.epoch}"
+        self._delivery = delivery or Delivery()
+        self._seed = f"{request.peer_id} {request.epoch}"
         self._flows: dict[int, _Flow] = {}
         self._srtp = random_key(request.srtp.suite) if request.srtp else None
         self._transports: dict[tuple[int, int], Transport] = {}
@@ -51,8 +84,19 @@ class Forwarding:
         self.streams = tuple(streams)
         publisher.request_key_frame()
 
+    @property
+    def passages(self) -> Mapping[Kind, Passage]:
+        """What became of the packets so far."""
+        return {flow.consumer.kind: flow.passage for flow in self._flows.values()}
+
     def request_key_frame(self) -> None:
         """Asks the publisher."""
+        self._publisher.request_key_frame()
+
+    def restart(self) -> None:
+        """The publisher began anew on the same producers: timestamps and sequence numbers jump, SSRCs stay."""
+        for flow in self._flows.values():
+            flow.consumer.restart()
         self._publisher.request_key_frame()
 
     def close(self) -> None:
@@ -66,7 +110,8 @@ class Forwarding:
         """Streams for one port share a transport, and are told apart by SSRC."""
         target = (asked.port, asked.port if request.rtcp_mux else asked.rtcp_port)
         if target not in self._transports:
-            path = Path(self._conditions, f"{self._seed} {len(self._transports)}") if self._conditions else None
+            conditions = self._delivery.conditions
+            path = Path(conditions, f"{self._seed} {len(self._transports)}") if conditions else None
             transport = Transport(listen_ip, request.target_node.ip, *target, hear=self._hear, path=path)
             self._transports[target] = transport
             if self._srtp is not None and request.srtp is not None:
@@ -74,8 +119,10 @@ class Forwarding:
         return self._transports[target]
 
     def _consume(self, asked: RequestedStream, codec: Codec, transport: Transport, cname: str) -> SentStream:
-        flow = _Flow(Consumer(codec, cname), transport, self._publisher)
-        consumer = flow.consumer
+        delivery = self._delivery
+        rtx = delivery.rtx and asked.kind is Kind.VIDEO
+        consumer = Consumer(codec, cname, first_sequence=delivery.first_sequence, rtx=rtx)
+        flow = _Flow(consumer, transport, self._publisher, delivery)
         self._flows[consumer.ssrc] = flow
         ip, port = transport.source
         return SentStream(
@@ -86,6 +133,8 @@ class Forwarding:
             ssrc=consumer.ssrc,
             clock_rate=CLOCK_RATE_HZ[codec],
             channels=CHANNELS.get(codec),
+            rtx_payload_type=consumer.rtx_payload_type,
+            rtx_ssrc=consumer.rtx_ssrc,
             source_ip=ip,
             source_port=port,
             srtp=self._srtp,
@@ -94,7 +143,7 @@ class Forwarding:
     def _hear(self, packets: Iterable[RtcpPacket]) -> None:
         for packet in packets:
             match packet:
-                case Nack() if packet.media_ssrc in self._flows:
+                case Nack() if packet.media_ssrc in self._flows and self._delivery.answers_nack:
                     self._flows[packet.media_ssrc].retransmit(packet.sequences)
                 case PictureLoss() if packet.media_ssrc in self._flows:
                     self._publisher.request_key_frame()
@@ -107,16 +156,22 @@ class Forwarding:
 class _Flow:
     """A consumer on its transport, fed by the publisher, with its sender reports."""
 
-    def __init__(self, consumer: Consumer, transport: Transport, publisher: Publisher) -> None:
+    def __init__(self, consumer: Consumer, transport: Transport, publisher: Publisher, delivery: Delivery) -> None:
         self.consumer = consumer
+        self.passage = Passage()
+        self._missing: set[int] = set()
         self._transport = transport
+        self._report_error_s = delivery.report_error_s
         self._loop = asyncio.get_running_loop()
         self._detach = publisher.attach(consumer.kind, self._forward)
-        self._timer = self._loop.call_later(_within(_FIRST_REPORT_S), self._report)
+        self._timer = self._loop.call_later(_within(delivery.first_report_s), self._report)
 
     def retransmit(self, sequences: Iterable[int]) -> None:
-        for datagram in self.consumer.retransmit(sequences):
-            self._transport.send_rtp(datagram)
+        for sequence in sequences:
+            for datagram in self.consumer.retransmit((sequence,)):
+                if self._transport.send_rtp(datagram):
+                    self._missing.discard(sequence)
+        self.passage.missing = len(self._missing)
 
     def close(self) -> None:
         self._timer.cancel()
@@ -124,10 +179,17 @@ class _Flow:
 
     def _forward(self, burst: Burst, due: float) -> None:
         for datagram in self.consumer.forward(burst, min(time.monotonic(), due + _REPORT_ERROR_S)):
-            self._transport.send_rtp(datagram)
+            self.passage.sent += 1
+            self.passage.last_at = time.time_ns() / 1e9
+            self.passage.first_at = self.passage.first_at or self.passage.last_at
+            if not self._transport.send_rtp(datagram):
+                self.passage.lost += 1
+                self._missing.add(parse_rtp(datagram).sequence)
+        self.passage.missing = len(self._missing)
 
     def _report(self) -> None:
-        report = self.consumer.report(time.monotonic())
+        error_s = _within((-self._report_error_s, self._report_error_s))
+        report = self.consumer.report(time.monotonic(), error_s)
         if report is not None:
             self._transport.send_rtcp(report)
         self._timer = self._loop.call_later(_within(_REPORT_S[self.consumer.kind]), self._report)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import NamedTuple
 
-from edumeet_recording.domain.codecs import Codec, Kind
+from edumeet_recording.domain.codecs import CLOCK_RATE_HZ, Codec, Kind
 from edumeet_recording.sim.content import Shape
 from edumeet_recording.sim.encode import BLOCK_S, AudioEncoder, Burst, VideoEncoder
 
@@ -22,7 +22,10 @@ _PLANNED_EVENTS = 4 * 86400
 
 @dataclass(frozen=True, slots=True)
 class PeerMedia:
-    """What a peer publishes. `index` picks pitch and colour; `…_starts_s`: when a kind is first published."""
+    """What a peer publishes. `index` picks pitch and colour; `…_starts_s`: when a kind is first published.
+
+    `dtx`: silence is left out; `timestamps_wrap_s`: media time at which RTP timestamps come to 0 again, None for any.
+    """
 
     audio: Codec | None = Codec.OPUS
     video: Codec | None = Codec.VP8
@@ -32,6 +35,8 @@ class PeerMedia:
     key_frame_interval_s: float = 4.0
     audio_starts_s: float = 0.0
     video_starts_s: float = 0.0
+    dtx: bool = False
+    timestamps_wrap_s: float | None = None
 
     def __post_init__(self) -> None:
         if self.audio is None and self.video is None:
@@ -43,7 +48,7 @@ class PeerMedia:
 
 
 class SentEvent(NamedTuple):
-    """A beep or a flash that left the encoder: that of media second `second`, at `sent_at` (epoch seconds)."""
+    """A beep or a flash that left the encoder: that of media second `second`, due at `sent_at` (epoch seconds)."""
 
     kind: Kind
     second: int
@@ -67,6 +72,8 @@ class Publisher:
         self._plan: deque[SentEvent] = deque(maxlen=_PLANNED_EVENTS)
         self._tracks = _tracks(media)
         self._stopped = threading.Event()
+        self._began = time.monotonic()
+        self._epoch = time.time_ns() / 1e9 - self._began
         self._thread = threading.Thread(target=self._run, name=f"publisher-{media.index}", daemon=True)
         self._thread.start()
 
@@ -93,6 +100,14 @@ class Publisher:
             if kind in self._tracks:
                 self._tracks[kind].muted = not wanted
 
+    def resize(self, shape: Shape) -> None:
+        """From the next picture on, a key frame, they have this size; the frame rate cannot change."""
+        self._tracks[Kind.VIDEO].shape_wanted = shape
+
+    def media_time_s(self) -> float:
+        """Seconds of media so far."""
+        return time.monotonic() - self._began
+
     def plan(self) -> tuple[SentEvent, ...]:
         """Every beep and flash that was sent so far."""
         return tuple(self._plan.copy())
@@ -104,18 +119,17 @@ class Publisher:
 
     def _run(self) -> None:
         tracks = list(self._tracks.values())
-        began = time.monotonic()
         try:
             while True:
                 track = min(tracks, key=_Track.due_s)
-                due = began + track.due_s()
+                due = self._began + track.due_s()
                 if self._stopped.wait(max(0.0, due - time.monotonic())):
                     return
                 at, burst = track.step()
                 if burst is not None:
                     self._loop.call_soon_threadsafe(self._deliver, burst, due)
                     if at.denominator == 1:
-                        self._plan.append(SentEvent(burst.kind, int(at), time.time_ns() / 1e9))
+                        self._plan.append(SentEvent(burst.kind, int(at), self._epoch + due))
         finally:
             for track in tracks:
                 track.encoder.close()
@@ -132,6 +146,7 @@ class _Track:
     def __init__(self, encoder: AudioEncoder | VideoEncoder, period_s: Fraction, starts_s: float) -> None:
         self.encoder = encoder
         self.heard = self.muted = self.key_wanted = False
+        self.shape_wanted: Shape | None = None
         self._period_s, self._starts_s = period_s, starts_s
         self._number = 0
         self._flowing = False
@@ -151,15 +166,19 @@ class _Track:
         force_key = self.key_wanted or not self._flowing
         self.key_wanted, self._flowing = False, True
         if isinstance(self.encoder, VideoEncoder):
+            if self.shape_wanted is not None:
+                self.encoder.resize(self.shape_wanted)
+                self.shape_wanted, force_key = None, True
             return at, self.encoder.encode(number, force_key=force_key)
-        return at, self.encoder.encode(number)
+        burst = self.encoder.encode(number)
+        return at, burst if burst.pieces else None
 
 
 def _tracks(media: PeerMedia) -> dict[Kind, _Track]:
     tracks: dict[Kind, _Track] = {}
-    # Each publisher counts its RTP timestamps from a random start of its own (RFC 3550 §5.1).
     if media.audio is not None:
-        microphone = AudioEncoder(media.audio, index=media.index, first_timestamp=secrets.randbits(32))
+        first = _first_timestamp(media, media.audio)
+        microphone = AudioEncoder(media.audio, index=media.index, first_timestamp=first, dtx=media.dtx)
         tracks[Kind.AUDIO] = _Track(microphone, BLOCK_S, media.audio_starts_s)
     if media.video is not None:
         camera = VideoEncoder(
@@ -168,7 +187,14 @@ def _tracks(media: PeerMedia) -> dict[Kind, _Track]:
             index=media.index,
             bit_rate=media.bit_rate,
             key_frame_interval_s=media.key_frame_interval_s,
-            first_timestamp=secrets.randbits(32),
+            first_timestamp=_first_timestamp(media, media.video),
         )
         tracks[Kind.VIDEO] = _Track(camera, Fraction(1, media.shape.fps), media.video_starts_s)
     return tracks
+
+
+def _first_timestamp(media: PeerMedia, codec: Codec) -> int:
+    # Each publisher counts its RTP timestamps from a random start of its own (RFC 3550 §5.1).
+    if media.timestamps_wrap_s is None:
+        return secrets.randbits(32)
+    return -round(media.timestamps_wrap_s * CLOCK_RATE_HZ[codec]) & 0xFFFFFFFF

@@ -9,7 +9,7 @@ from typing import Self
 
 from edumeet_recording import web
 from edumeet_recording.domain.codecs import Codec, Kind, kind_of
-from edumeet_recording.sim.network import Conditions
+from edumeet_recording.sim.forwarding import Delivery
 from edumeet_recording.sim.publisher import PeerMedia, SentEvent
 from edumeet_recording.sim.room_http import room_app
 from edumeet_recording.sim.room_link import Registration, RoomLink
@@ -21,7 +21,6 @@ class SimulatorOptions:
     """One room server. `host`, `port`: where it serves HTTP (0: any port); `media_ip`: where RTP is sent from.
 
     `orchestrator_url` empty: it registers nowhere. `use_link`: it opens a link, and need not be reachable.
-    `conditions`: of the network that its media takes.
     """
 
     server_id: str = "room-server-1"
@@ -34,7 +33,6 @@ class SimulatorOptions:
     capacity: int = 100
     use_link: bool = False
     room_id: str = "room-1"
-    conditions: Conditions | None = None
     peers: Mapping[str, PeerMedia] = field(default_factory=lambda: MappingProxyType({"peer-1": PeerMedia()}))
 
 
@@ -45,7 +43,7 @@ class SimulatedRoomServer:
     def __init__(self, options: SimulatorOptions) -> None:
         self.url = ""
         self._options = options
-        self._rooms = Rooms(options.media_ip, options.conditions)
+        self.rooms = Rooms(options.media_ip)
         self._stop = asyncio.Event()
         self._tasks = asyncio.TaskGroup()
         self._link: RoomLink | None = None
@@ -58,7 +56,7 @@ class SimulatedRoomServer:
         self.url = f"http://{options.host}:{listening.getsockname()[1]}"
         await self._tasks.__aenter__()
         started = asyncio.Event()
-        self._http_task = self._tasks.create_task(web.serve(room_app(self._rooms), listening, self._stop, started.set))
+        self._http_task = self._tasks.create_task(web.serve(room_app(self.rooms), listening, self._stop, started.set))
         await started.wait()
         for peer_id, media in options.peers.items():
             self.add_peer(options.room_id, peer_id, media)
@@ -72,7 +70,7 @@ class SimulatedRoomServer:
                 secret=options.registration_secret,
                 use_link=options.use_link,
             )
-            self._link = RoomLink(registration, self._rooms)
+            self._link = RoomLink(registration, self.rooms)
             self._link_task = self._tasks.create_task(self._link.run())
         return self
 
@@ -88,21 +86,21 @@ class SimulatedRoomServer:
             raise RuntimeError("this room server registers nowhere")
         await self._link.registered.wait()
 
-    def add_peer(self, room_id: str, peer_id: str, media: PeerMedia) -> None:
+    def add_peer(self, room_id: str, peer_id: str, media: PeerMedia, delivery: Delivery | None = None) -> None:
         """A peer joins and publishes. Raises `ValueError` where it is there already."""
-        self._rooms.add_peer(room_id, peer_id, media)
+        self.rooms.add_peer(room_id, peer_id, media, delivery)
 
     async def remove_peer(self, room_id: str, peer_id: str) -> None:
         """A peer leaves. Raises `KeyError` where it is not there, as the next two do."""
-        await self._rooms.remove_peer(room_id, peer_id)
+        await self.rooms.remove_peer(room_id, peer_id)
 
     def send(self, room_id: str, peer_id: str, *, audio: bool = True, video: bool = True) -> None:
         """Mutes or unmutes a peer."""
-        self._rooms.publisher(room_id, peer_id).send(audio=audio, video=video)
+        self.rooms.publisher(room_id, peer_id).send(audio=audio, video=video)
 
     def plan(self, room_id: str, peer_id: str) -> tuple[SentEvent, ...]:
         """Every beep and flash of a peer that was sent so far."""
-        return self._rooms.publisher(room_id, peer_id).plan()
+        return self.rooms.publisher(room_id, peer_id).plan()
 
     async def kill(self) -> None:
         """Everything ends at once as in a crash: no media, no BYE, no goodbye on the link, nobody at the port."""
@@ -114,7 +112,7 @@ class SimulatedRoomServer:
         self._stop.set()
         if self._link_task is not None:
             self._link_task.cancel()
-        await self._rooms.close()
+        await self.rooms.close()
         if self._http_task is not None:
             await self._http_task
 

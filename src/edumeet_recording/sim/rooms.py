@@ -1,8 +1,9 @@
 """The rooms of a simulated room server: who publishes what, and whose media goes where; it answers the contract."""
 
+from dataclasses import dataclass
+
 from edumeet_recording.media.errors import MediaError
-from edumeet_recording.sim.forwarding import Forwarding
-from edumeet_recording.sim.network import Conditions
+from edumeet_recording.sim.forwarding import Delivery, Forwarding
 from edumeet_recording.sim.publisher import PeerMedia, Publisher
 from edumeet_recording.wire.room_link import (
     Configured,
@@ -15,16 +16,18 @@ from edumeet_recording.wire.room_link import (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Peer:
+    publisher: Publisher
+    delivery: Delivery
+
+
 class Rooms:
-    """Peers and forwardings. Every forwarding lives until it is stopped: of a job, several epochs may live at once.
+    """Peers and forwardings. Every forwarding lives until it is stopped: of a job, several epochs may live at once."""
 
-    `conditions`: of the network to every node, None for that of this machine.
-    """
-
-    def __init__(self, listen_ip: str, conditions: Conditions | None = None) -> None:
+    def __init__(self, listen_ip: str) -> None:
         self._listen_ip = listen_ip
-        self._conditions = conditions
-        self._rooms: dict[str, dict[str, Publisher]] = {}
+        self._rooms: dict[str, dict[str, _Peer]] = {}
         self._forwardings: dict[tuple[str, int], Forwarding] = {}
 
     @property
@@ -32,20 +35,24 @@ class Rooms:
         """Rooms and peers."""
         return len(self._rooms), sum(len(peers) for peers in self._rooms.values())
 
-    def add_peer(self, room_id: str, peer_id: str, media: PeerMedia) -> None:
+    def add_peer(self, room_id: str, peer_id: str, media: PeerMedia, delivery: Delivery | None = None) -> None:
         """A peer joins and publishes from now on. Raises `ValueError` where it is there already."""
         peers = self._rooms.setdefault(room_id, {})
         if peer_id in peers:
             raise ValueError(f"{peer_id} is in {room_id} already")
-        peers[peer_id] = Publisher(media)
+        peers[peer_id] = _Peer(Publisher(media), delivery or Delivery())
 
     def publisher(self, room_id: str, peer_id: str) -> Publisher:
         """A peer's publisher. Raises `KeyError` where there is none."""
-        return self._rooms[room_id][peer_id]
+        return self._rooms[room_id][peer_id].publisher
+
+    def forwardings(self, room_id: str, peer_id: str) -> tuple[Forwarding, ...]:
+        """Where a peer's media goes."""
+        return tuple(each for each in self._forwardings.values() if each.peer == (room_id, peer_id))
 
     async def remove_peer(self, room_id: str, peer_id: str) -> None:
         """A peer leaves; what forwards it falls silent. Raises `KeyError` where it is not there."""
-        publisher = self._rooms[room_id].pop(peer_id)
+        publisher = self._rooms[room_id].pop(peer_id).publisher
         if not self._rooms[room_id]:
             del self._rooms[room_id]
         await publisher.close()
@@ -56,8 +63,8 @@ class Rooms:
             forwarding.close()
         self._forwardings.clear()
         for peers in tuple(self._rooms.values()):
-            for publisher in peers.values():
-                await publisher.close()
+            for peer in peers.values():
+                await peer.publisher.close()
         self._rooms.clear()
 
     def handle(self, request: RoomRequest) -> Configured | Done | RequestRefused:
@@ -90,13 +97,13 @@ class Rooms:
         peers = self._rooms.get(request.room_id)
         if peers is None:
             return refusal("no_such_room", f"there is no room {request.room_id}")
-        publisher = peers.get(request.peer_id)
-        if publisher is None:
+        peer = peers.get(request.peer_id)
+        if peer is None:
             return refusal("no_such_peer", f"there is no peer {request.peer_id} in room {request.room_id}")
-        if all(publisher.media.codec(asked.kind) is None for asked in request.rtp_streams):
+        if all(peer.publisher.media.codec(asked.kind) is None for asked in request.rtp_streams):
             return refusal("no_such_stream", f"peer {request.peer_id} publishes nothing of what is asked for")
         try:
-            return Forwarding(request, publisher, self._listen_ip, self._conditions)
+            return Forwarding(request, peer.publisher, self._listen_ip, peer.delivery)
         except OSError as error:
             return refusal("no_socket", f"no socket to send from: {error}")
         except MediaError as error:

@@ -6,8 +6,8 @@ import contextlib
 import secrets
 import socket
 from collections.abc import Callable, Iterable
-from types import MappingProxyType
 
+from edumeet_recording.domain.srtp import KEY_BYTES
 from edumeet_recording.media.errors import MediaError
 from edumeet_recording.media.rtcp import RtcpPacket, parse_rtcp
 from edumeet_recording.media.srtp import SrtpReceiver, SrtpSender
@@ -15,16 +15,6 @@ from edumeet_recording.sim.network import Path
 from edumeet_recording.wire.node_link import SrtpKey
 
 _DATAGRAMS_A_WAKE = 64
-
-_KEY_BYTES: MappingProxyType[str, int] = MappingProxyType(
-    {
-        "AES_CM_128_HMAC_SHA1_80": 30,
-        "AES_CM_128_HMAC_SHA1_32": 30,
-        "AEAD_AES_128_GCM": 28,
-        "AEAD_AES_256_GCM": 44,
-    }
-)
-"""Master key and salt of each suite (RFC 3711 §8.2, RFC 7714 §12)."""
 
 
 class Transport:
@@ -60,9 +50,9 @@ class Transport:
         self._sender = SrtpSender(ours.suite, ours.key_base64)
         self._receiver = SrtpReceiver(theirs.suite, theirs.key_base64)
 
-    def send_rtp(self, datagram: bytes) -> None:
-        """Sends one packet, or loses it."""
-        self._send(self._rtp, self._sender.protect_rtp(datagram) if self._sender else datagram, self._rtp_target)
+    def send_rtp(self, datagram: bytes) -> bool:
+        """Sends one packet; False where the bad network loses it."""
+        return self._send(self._rtp, self._sender.protect_rtp(datagram) if self._sender else datagram, self._rtp_target)
 
     def send_rtcp(self, datagram: bytes) -> None:
         """Sends one compound packet, or loses it."""
@@ -93,17 +83,19 @@ class Transport:
             plain = self._receiver.unprotect_rtcp(datagram) if self._receiver else datagram
             self._hear(parse_rtcp(plain))
 
-    def _send(self, opened: socket.socket, datagram: bytes, target: tuple[str, int]) -> None:
+    def _send(self, opened: socket.socket, datagram: bytes, target: tuple[str, int]) -> bool:
         if self._path is None:
             _send(opened, datagram, target)
-            return
-        for arrival in self._path.there.arrivals(self._loop.time()):
+            return True
+        arrivals = self._path.there.arrivals(self._loop.time())
+        for arrival in arrivals:
             self._loop.call_at(arrival, _send, opened, datagram, target)
+        return bool(arrivals)
 
 
 def random_key(suite: str) -> SrtpKey:
     """A new master key and salt. Raises `KeyError` for an unknown suite."""
-    key = base64.b64encode(secrets.token_bytes(_KEY_BYTES[suite])).decode()
+    key = base64.b64encode(secrets.token_bytes(KEY_BYTES[suite])).decode()
     return SrtpKey.model_validate({"suite": suite, "key_base64": key})
 
 

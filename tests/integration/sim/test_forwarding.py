@@ -16,6 +16,7 @@ from edumeet_recording.media.rtcp import (
 )
 from edumeet_recording.media.rtp import parse_rtp
 from edumeet_recording.media.srtp import SrtpReceiver, SrtpSender
+from edumeet_recording.sim.forwarding import Delivery
 from edumeet_recording.sim.network import Conditions
 from edumeet_recording.sim.publisher import PeerMedia
 from edumeet_recording.sim.rooms import Rooms
@@ -308,8 +309,8 @@ async def test_peers_come_and_go(rooms: Rooms) -> None:
 
 
 async def test_a_bad_network_loses_and_a_nack_brings_back() -> None:
-    rooms = Rooms("127.0.0.1", Conditions(loss=0.2, delay_s=0.05))
-    rooms.add_peer("room", "peer", PeerMedia(video=None))
+    rooms = Rooms("127.0.0.1")
+    rooms.add_peer("room", "peer", PeerMedia(video=None), Delivery(Conditions(loss=0.2, delay_s=0.05)))
     with Recorder() as recorder:
         (audio,) = _configured(rooms, configure((Codec.OPUS, recorder.port, recorder.port), job_id="lossy"))
         port = audio.source_port or 0

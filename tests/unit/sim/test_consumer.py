@@ -62,3 +62,43 @@ def test_two_consumers_share_nothing() -> None:
     first, second = Consumer(Codec.OPUS, "peer"), Consumer(Codec.OPUS, "peer")
 
     assert first.ssrc != second.ssrc
+
+
+def test_rtx_has_numbers_of_its_own_and_names_the_lost_packet() -> None:
+    consumer = Consumer(Codec.VP8, "peer", first_sequence=65_535, rtx=True)
+    sent = [parse_rtp(datagram) for datagram in consumer.forward(_burst(3, key=True), 0.0)]
+
+    again = [parse_rtp(datagram) for datagram in consumer.retransmit([65_535, 0])]
+
+    assert [packet.sequence for packet in sent] == [65_535, 0]
+    assert {(packet.ssrc, packet.payload_type) for packet in again} == {(consumer.rtx_ssrc, consumer.rtx_payload_type)}
+    assert (again[1].sequence - again[0].sequence) & 0xFFFF == 1
+    for lost, repair in zip(sent, again, strict=True):
+        assert (repair.timestamp, repair.marker) == (lost.timestamp, lost.marker)
+        assert bytes(repair.payload) == lost.sequence.to_bytes(2, "big") + bytes(lost.payload)
+
+
+def test_after_a_restart_all_numbers_are_new_but_the_ssrc() -> None:
+    consumer = Consumer(Codec.VP8, "peer", first_sequence=10)
+    (before,) = consumer.forward(_burst(1, key=True, count=1), 0.0)
+
+    consumer.restart()
+
+    assert consumer.forward(_burst(2), 0.0) == []
+    (after,) = consumer.forward(_burst(3, key=True, count=1), 0.0)
+    first, second = parse_rtp(before), parse_rtp(after)
+    assert first.ssrc == second.ssrc
+    assert (second.sequence, second.timestamp) != (11, 3 * 3600)
+
+
+def test_a_reports_clock_can_be_off() -> None:
+    consumer = Consumer(Codec.VP8, "peer")
+    consumer.forward(_burst(10, key=True), now=100.0)
+
+    report = consumer.report(100.5, error_s=-0.02)
+
+    assert report is not None
+    sender, _description = parse_rtcp(report)
+    assert isinstance(sender, SenderReport)
+    assert sender.ntp_seconds == pytest.approx(100.48)
+    assert sender.rtp_timestamp == 36000 + 45000

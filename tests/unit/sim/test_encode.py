@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 
 from edumeet_recording.domain.codecs import Codec, Kind
@@ -64,3 +66,27 @@ def test_opus_takes_its_look_ahead_off_the_timestamp() -> None:
     encoder.close()
 
     assert burst.pieces[0].timestamp == -312 & 0xFFFFFFFF
+
+
+def test_dtx_leaves_out_silence_and_no_beep() -> None:
+    encoder = AudioEncoder(Codec.OPUS, index=0, first_timestamp=0, dtx=True)
+    sent = [number for number in range(150) if encoder.encode(number).pieces]
+    encoder.close()
+
+    assert len(sent) < 90
+    assert {50, 51, 52, 53, 54, 100, 101, 102, 103, 104} <= set(sent)
+    assert max(after - before for before, after in pairwise(sent)) == 20
+
+
+def test_another_size_begins_with_a_key_frame_and_goes_on_in_time() -> None:
+    encoder = VideoEncoder(
+        Codec.VP8, shape=Shape(), index=0, bit_rate=300_000, key_frame_interval_s=60, first_timestamp=BEFORE_WRAP
+    )
+    bursts = [encoder.encode(number, force_key=False) for number in range(5)]
+    encoder.resize(Shape(160, 90))
+    bursts += [encoder.encode(number, force_key=False) for number in range(5, 10)]
+    encoder.close()
+
+    assert [number for number, burst in enumerate(bursts) if burst.key] == [0, 5]
+    stamps = [burst.pieces[0].timestamp for burst in bursts]
+    assert stamps == [(BEFORE_WRAP + 3600 * number) & 0xFFFFFFFF for number in range(10)]
