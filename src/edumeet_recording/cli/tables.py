@@ -48,7 +48,7 @@ def duration(seconds: float | None) -> str:
 
 def recordings_table(recordings: Iterable[Recording]) -> Table:
     """A row for each recording."""
-    table = _table("job", "status", "reason", "room", "peer", "node", "created", "duration", "size")
+    table = _table("job", "status", "reason", "room", "peer", "created", "duration", "size")
     for each in recordings:
         table.add_row(
             each.job_id,
@@ -56,8 +56,7 @@ def recordings_table(recordings: Iterable[Recording]) -> Table:
             each.reason or "",
             Text(each.room_id),
             Text(each.peer_id),
-            each.node_id or "",
-            _time(each.created_at),
+            f"{each.created_at.astimezone():%m-%d %H:%M:%S}",
             duration(each.duration_s),
             size(each.file.bytes if each.file else None),
         )
@@ -153,9 +152,10 @@ def _load(node: Node) -> str:
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=SIMPLE_HEAD)
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for number, column in enumerate(columns):
+        # the first is an id, to be copied
+        table.add_column(column, overflow="fold", no_wrap=not number)
     return table
 
 
