@@ -1,7 +1,8 @@
 """Sends the bench's clip to many ports at once, as if from as many peers.
 
-`python -m edumeet_recording.bench.sender` says `ready` once the clip is made. Each line of standard input is a JSON
-list of `[audio port, video port]`, one a recording: from then on it sends to these. It ends with its input.
+`python -m edumeet_recording.bench.sender` says `ready` once the clip is made. Each line of standard input is JSON:
+`targets`, a list of `[audio port, video port]`, one a recording, and `srtp`, suite and key, or null to send in the
+clear. From then on it sends to these. It ends with its input.
 """
 
 import json
@@ -10,10 +11,12 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from edumeet_recording.bench.clip import SECONDS, Datagram, make_clip
 from edumeet_recording.domain.codecs import Kind
+from edumeet_recording.media.srtp import SrtpSender
 
 STEP_S = 0.005
 _CLOCK_RATE = {Kind.AUDIO: 48000, Kind.VIDEO: 90000}
@@ -37,11 +40,19 @@ class _Peer:
     """One looped clip, begun at `began`."""
 
     def __init__(
-        self, udp: socket.socket, number: int, ports: tuple[int, int], clip: list[Datagram], began: float
+        self,
+        udp: socket.socket,
+        number: int,
+        ports: tuple[int, int],
+        *,
+        clip: list[Datagram],
+        began: float,
+        seal: Callable[[bytes], bytes],
     ) -> None:
         self._udp = udp
         self._clip = clip
         self._began = began
+        self._seal = seal
         self._sent = 0
         self._streams = {
             kind: _Stream(("127.0.0.1", port), ssrc_of(number, kind))
@@ -64,7 +75,7 @@ class _Peer:
         timestamp = _COUNTERS.unpack_from(data, 2)[1] + loop * SECONDS * _CLOCK_RATE[datagram.kind]
         _COUNTERS.pack_into(data, 2, stream.sequence, timestamp & 0xFFFFFFFF, stream.ssrc)
         stream.sequence = (stream.sequence + 1) & 0xFFFF
-        self._udp.sendto(data, stream.target)
+        self._udp.sendto(self._seal(bytes(data)), stream.target)
 
 
 def main() -> None:
@@ -79,11 +90,16 @@ def main() -> None:
                 line = sys.stdin.readline()
                 if not line:
                     return
-                targets: list[tuple[int, int]] = json.loads(line)
+                order = json.loads(line)
+                targets: list[tuple[int, int]] = order["targets"]
+                seal: Callable[[bytes], bytes] = SrtpSender(*order["srtp"]).protect_rtp if order["srtp"] else bytes
                 began = time.monotonic()
                 # Begun one after the other within a frame's time: peers do not send in step.
                 spread = 0.04 / max(len(targets), 1)
-                peers = [_Peer(udp, i, ports, clip, began + spread * i) for i, ports in enumerate(targets)]
+                peers = [
+                    _Peer(udp, i, ports, clip=clip, began=began + spread * i, seal=seal)
+                    for i, ports in enumerate(targets)
+                ]
             now = time.monotonic()
             for peer in peers:
                 peer.send_until(now)

@@ -11,7 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from edumeet_recording.wire.node_link import Heartbeat
+from edumeet_recording.domain.capture import StreamState
+from edumeet_recording.wire.node_link import Heartbeat, StreamStats
 
 _PREFIX = "edumeet_recording_node_"
 
@@ -38,18 +39,34 @@ class _Readings(Collector):
             ("unshipped_chunks", "Chunks that wait.", sum(each.unshipped_chunks for each in beat.captures)),
         ):
             yield GaugeMetricFamily(_PREFIX + name, text, float(value))
-        streams = [stream for capture in beat.captures for stream in capture.streams]
-        for name, text, value in (
-            ("packets", "RTP packets of the captures held now.", sum(stream.packets for stream in streams)),
-            ("lost_packets", "RTP packets of the captures held now that never came.", sum(s.lost for s in streams)),
-        ):
-            yield GaugeMetricFamily(_PREFIX + name, text, float(value))
+        yield from _of_streams([stream for capture in beat.captures for stream in capture.streams])
         foreign = CounterMetricFamily(
             _PREFIX + "foreign", "Refused datagrams of the captures held now.", labels=["cause"]
         )
         for cause in sorted({cause for capture in beat.captures for cause in capture.foreign}):
             foreign.add_metric([cause], sum(capture.foreign.get(cause, 0) for capture in beat.captures))
         yield foreign
+
+
+def _of_streams(streams: list[StreamStats]) -> Iterable[Metric]:
+    """All of the node's streams together: a label for each would make a series a recording."""
+    for name, text, value in (
+        ("packets", "RTP packets of the captures held now.", sum(stream.packets for stream in streams)),
+        ("received_bytes", "RTP bytes of the captures held now.", sum(stream.bytes for stream in streams)),
+        ("lost_packets", "RTP packets of the captures held now that never came.", sum(s.lost for s in streams)),
+        (
+            "recovered_packets",
+            "RTP packets of the captures held now that came because they were asked for again.",
+            sum(stream.recovered for stream in streams),
+        ),
+        ("bitrate_bits_per_second", "RTP that is received.", sum(stream.bitrate_bps for stream in streams)),
+        ("worst_jitter_seconds", "Of any stream.", max((stream.jitter_ms for stream in streams), default=0) / 1000),
+    ):
+        yield GaugeMetricFamily(_PREFIX + name, text, float(value))
+    states = GaugeMetricFamily(_PREFIX + "streams", "Streams of the captures held now, by state.", labels=["state"])
+    for state in StreamState:
+        states.add_metric([state], sum(stream.state is state for stream in streams))
+    yield states
 
 
 def status_app(node_id: str, beat: Callable[[], Heartbeat], link_up: Callable[[], bool]) -> Starlette:

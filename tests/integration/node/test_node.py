@@ -252,10 +252,9 @@ async def test_a_node_registers_with_what_it_is_and_keeps_its_token(orchestrator
         await eventually(lambda: orchestrator.links)
         health = await _get(str(orchestrator.registrations[0]["url"]) + "/health")
         assert health.json()["nodeId"] == "node-1"
-        assert (
-            "edumeet_recording_node_captures 0.0"
-            in (await _get(f"{orchestrator.registrations[0]['url']}/metrics")).text
-        )
+        metrics = (await _get(f"{orchestrator.registrations[0]['url']}/metrics")).text
+        assert "edumeet_recording_node_captures 0.0" in metrics
+        assert 'edumeet_recording_node_streams{state="stalled"} 0.0' in metrics
     (body,) = orchestrator.registrations
     assert orchestrator.secrets == ["s3cret"]
     assert (body["nodeId"], body["region"], body["processingSlots"]) == ("node-1", "eu", 2)
