@@ -101,7 +101,7 @@ async def _start(service: Service, conference: Conference, way: Way) -> Recordin
             {"kind": "audio", "codecName": "opus", "payloadType": AUDIO[0], "ssrc": AUDIO[1], "port": 5004},
             {"kind": "video", "codecName": ROOMS[way.room], "payloadType": VIDEO[0], "ssrc": VIDEO[1], "port": 5006},
         ),
-        "options": {"format": way.container},
+        "options": {"format": way.container, "thumbnails": False},
     }
     job = await service.client.start(StartRecording.model_validate(body))
     if way.forwarding == "client":
