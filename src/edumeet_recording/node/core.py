@@ -67,6 +67,8 @@ from edumeet_recording.wire.node_link import (
 
 CAPTURES_A_WORKER = 100
 """As many as a worker gets before the next one gets any: about a third of a core."""
+ROLLED_OVER = "the capture process was replaced, and the SRTP streams had rolled over since they began"
+"""Only a new forwarding helps: it begins with a new key and no roll-over."""
 _Task = tuple[str, int]
 """Job and attempt."""
 
@@ -251,8 +253,7 @@ class NodeCore:
             # Media is being lost for want of a disk: another node should take over.
             capture.error = f"the spool cannot be written: {self._unwritable.get(slot, 'it was full')}"
         elif capture.lost_its_place:
-            # A new forwarding begins with a new key and no roll-over.
-            capture.error = "the capture process was replaced, and the SRTP streams had rolled over since they began"
+            capture.error = ROLLED_OVER
         else:
             return []
         return [_report(capture)]
@@ -279,6 +280,9 @@ class NodeCore:
         for capture in self._captures.values():
             if capture.slot == event.slot:
                 capture.worker_lost()
+                if capture.lost_its_place and capture.error is None:
+                    capture.error = ROLLED_OVER
+                    instructions.append(_report(capture))
                 instructions.append(AssignCapture(event.slot, capture.assign()))
                 if capture.draining:
                     instructions.append(TellWorker(event.slot, Drain(capture.capture_id)))

@@ -67,7 +67,10 @@ class Feedback:
             track.key_frame_asks.need(track.key_frames)
 
     def _built(self, track: Track, *packets: RtcpPacket) -> list[bytes]:
-        """One datagram; none where our key is no key. A sender of SRTP that has none of ours (Janus) hears plain RTCP."""
+        """One datagram; none where our key is no key.
+
+        A sender of SRTP that was given no key of ours, as Janus, hears plain RTCP: it could decrypt no other.
+        """
         datagram = build_rtcp(*packets)
         ours = track.spec.srtp_ours
         if ours is None:

@@ -76,12 +76,11 @@ class HeldCapture:
 
     @property
     def lost_its_place(self) -> bool:
-        """True where a new worker cannot open what the one before could: SRTP does not tell how often it rolled over.
-
-        (RFC 3711 §3.3.1: whoever joins a stream after its sequence number has wrapped has to be told.)
-        """
-        before = {index for index, track in self._before.items() if track.packets}
-        return any(track.state == StreamState.UNDECRYPTABLE for track in self._numbers_now() if track.index in before)
+        """True where a new worker cannot decrypt what the one before could: nothing tells it of roll-overs."""
+        unreadable = {track.index for track in self._numbers_now() if track.state == StreamState.UNDECRYPTABLE}
+        return any(
+            track.rolled_over or (index in unreadable and track.packets > 0) for index, track in self._before.items()
+        )
 
     def worker_lost(self) -> None:
         """What the worker had counted stays counted."""
@@ -150,6 +149,7 @@ def _sum(before: TrackNumbers | None, now: TrackNumbers) -> TrackNumbers:
         recovered=before.recovered + now.recovered,
         key_frames=before.key_frames + now.key_frames,
         last_packet_at=now.last_packet_at or before.last_packet_at,
+        rolled_over=before.rolled_over or now.rolled_over,
         state=before.state if now.state == StreamState.WAITING else now.state,
     )
 

@@ -100,6 +100,7 @@ class Track:
             last_packet_at=self.last_ns / 1e9 if self.last_ns else None,
             state=self.state,
             bitrate_bps=round(bits * 1e9 / (now_ns - since_ns)) if since_ns and now_ns > since_ns else 0,
+            rolled_over=self.opener is not None and stats.packets > 0 and stats.highest_sequence > 0xFFFF,
         )
 
 

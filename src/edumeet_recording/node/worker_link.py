@@ -76,7 +76,8 @@ class AskKeyFrame:
 class TrackNumbers:
     """Live numbers of one stream since the worker took it; `ssrc` is the one that is recorded.
 
-    `state`: a `StreamState`; `bitrate_bps`: of the time since the numbers before.
+    `state`: a `StreamState`; `bitrate_bps`: of the time since the numbers before; `rolled_over`: it is SRTP, and who
+    has not followed it from its beginning cannot decrypt it (RFC 3711 §3.3.1).
     """
 
     index: int
@@ -91,6 +92,7 @@ class TrackNumbers:
     last_packet_at: float | None
     state: str
     bitrate_bps: int
+    rolled_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)

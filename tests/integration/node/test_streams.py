@@ -1,11 +1,13 @@
 """What a whole node makes of a simulated SFU: lost packets, encryption, bundling, mute and silence."""
 
+import os
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from tests.integration.node.conftest import Start
-from tests.integration.node.test_node import drained, prepared
+from tests.integration.node.test_node import drained, prepared, worker_pid
 from tests.waiting import eventually
 
 from edumeet_recording.bench.one_node import OneNode
@@ -179,6 +181,25 @@ async def test_a_wrong_key_shows_and_the_right_one_mends_it(sfu: Sfu, start_node
         await sfu.confirm(sfu.streams)
         await eventually(lambda: sfu.state(Kind.AUDIO) is StreamState.RECEIVING, timeout=15)
         await drained(sfu.orchestrator)
+
+
+@pytest.mark.parametrize(("first_sequence", "goes_on"), [(100, True), (65500, False)])
+async def test_a_killed_worker_is_followed_by_one_that_decrypts_or_by_another_capture(
+    sfu: Sfu, start_node: Start, first_sequence: int, goes_on: bool
+) -> None:
+    async with start_node() as settings:
+        delivery = Delivery(first_sequence=first_sequence)
+        await sfu.forward(delivery=delivery, ours=random_key("AES_CM_128_HMAC_SHA1_80"))
+        await eventually(lambda: min(sfu.packets(kind) for kind in Kind) > 60, timeout=15)
+        before = sfu.packets(Kind.AUDIO)
+        os.kill(worker_pid(), signal.SIGKILL)
+        if goes_on:
+            await eventually(lambda: sfu.packets(Kind.AUDIO) > before + 60, timeout=15)
+            await drained(sfu.orchestrator)
+            assert all(missing(sequences) == 0 for sequences in sfu.taped(settings).values())
+        else:
+            await eventually(lambda: "rolled over" in (sfu.orchestrator.captures["c1"].error or ""))
+            await drained(sfu.orchestrator)
 
 
 @pytest.mark.parametrize("rtcp_mux", [True, False])

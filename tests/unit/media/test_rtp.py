@@ -239,3 +239,35 @@ def test_jumps_of_the_timestamp_and_retransmissions_are_no_jitter() -> None:
     stats.update(11, 2**31 + 160, 30 * SECOND_NS // 50, 1)
     stats.update(13, 2**31 + 480, 13 * SECOND_NS // 50, 1)
     assert stats.jitter == pytest.approx(0, abs=0.01)
+
+
+def test_holes_are_told_once_and_what_fills_them_after_being_asked_for_is_recovered() -> None:
+    stats = stats_of([65533, 65536, 65538])
+    assert stats.has_holes
+    assert stats.take_holes() == [range(65534, 65536), range(65537, 65538)]
+    assert not stats.has_holes
+    assert stats.ask_again(65535)
+    stats.update(65535, 0, 0, 100)
+    stats.update(65534, 0, 0, 100)
+    assert (stats.recovered, stats.reordered, stats.lost) == (1, 1, 1)
+    assert not stats.ask_again(65535), "it has come"
+    assert not stats.ask_again(65538), "it was never missing"
+
+
+def test_only_the_newest_holes_are_kept() -> None:
+    stats = stats_of(list(range(0, 4 * ReceptionStats.MAX_HOLES, 2)))
+    newest = 4 * ReceptionStats.MAX_HOLES - 3
+    holes = stats.take_holes()
+    assert len(holes) == ReceptionStats.MAX_HOLES
+    assert holes[-1] == range(newest, newest + 1)
+
+
+def test_a_packet_that_came_back_in_a_stream_of_its_own_is_not_lost() -> None:
+    stats = stats_of([65534, 65537])
+    stats.restore(65535)
+    stats.restore(65535)
+    stats.restore(1)
+    assert (stats.packets, stats.lost, stats.recovered, stats.duplicates) == (2, 1, 1, 0)
+    stats.update(65535, 0, 0, 100)
+    assert (stats.lost, stats.duplicates) == (1, 1)
+    assert stats.fraction_lost() == 256 // 4

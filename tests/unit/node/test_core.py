@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -293,6 +294,15 @@ def test_a_capture_whose_new_worker_cannot_decrypt_what_the_old_one_could_is_giv
     recording.handle(WorkerReplaced(0, ()))
     (report,) = reported(recording.handle(said(Numbers((numbers(0, state=StreamState.UNDECRYPTABLE, srtp_auth=60),)))))
     assert "rolled over" in (report.error or "")
+
+
+def test_a_capture_whose_srtp_rolled_over_is_given_up_with_its_worker(recording: NodeCore) -> None:
+    (track,) = numbers(70_000).tracks
+    recording.handle(said(Numbers((CaptureNumbers("c1", (replace(track, rolled_over=True),), {}),))))
+    report, assign = recording.handle(WorkerReplaced(0, ()))
+    assert "rolled over" in (reported([report])[0].error or "")
+    assert isinstance(assign, AssignCapture), "until the orchestrator says otherwise"
+    assert reported(recording.handle(WorkerReplaced(0, ()))) == [], "said once"
 
 
 def test_a_capture_that_never_could_decrypt_waits_for_its_key(recording: NodeCore) -> None:

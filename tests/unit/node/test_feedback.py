@@ -106,6 +106,14 @@ def test_srtp_is_decrypted_before_the_tape_and_srtcp_both_ways(suite: str) -> No
     assert parse_rtcp(SrtpReceiver(*key(suite, 2)).unprotect_rtcp(datagram)) == [Nack(1, 10, (3,))]
 
 
+def test_that_srtp_has_rolled_over_is_told() -> None:
+    one, theirs = reception(secret("AEAD_AES_128_GCM"), VIDEO), SrtpSender(*key("AEAD_AES_128_GCM", 1))
+    take(one, theirs.protect_rtp(rtp(sequence=65535)), rtp(11, 101, 65535), rtp(11, 101, 0))
+    assert [track.rolled_over for track in one.numbers(S).tracks] == [False, False]
+    assert len(take(one, theirs.protect_rtp(rtp(sequence=0)))) == 1
+    assert [track.rolled_over for track in one.numbers(S).tracks] == [True, False], "in the clear it does not matter"
+
+
 def test_what_another_key_encrypted_is_counted_and_shows() -> None:
     one = reception(secret("AEAD_AES_128_GCM"))
     other = SrtpSender(*key("AEAD_AES_128_GCM", 9))
