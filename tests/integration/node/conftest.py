@@ -36,7 +36,7 @@ def start_node(orchestrator: OneNode, tmp_path: Path) -> Start:
             "rtp_port_min": 47000,
             "rtp_port_max": 47200,
         }
-        settings = NodeSettings(_env_file=None, **(values | overrides))  # type: ignore[call-arg, arg-type]
+        settings = NodeSettings(_env_file=None, **(values | overrides))
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             node = group.create_task(run_node(settings, stop))

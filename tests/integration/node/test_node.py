@@ -248,7 +248,7 @@ async def test_heartbeats_are_posted_where_a_proxy_refuses_the_link(orchestrator
 
 
 async def test_a_node_registers_with_what_it_is_and_keeps_its_token(orchestrator: OneNode, start_node: Start) -> None:
-    async with start_node(registration_secret="s3cret", node_region="eu", processing_slots=2) as settings:  # noqa: S106
+    async with start_node(registration_secret="s3cret", node_region="eu", processing_slots=2) as settings:  # noqa: S106 - a test's own
         await eventually(lambda: orchestrator.links)
         health = await _get(str(orchestrator.registrations[0]["url"]) + "/health")
         assert health.json()["nodeId"] == "node-1"
@@ -268,7 +268,7 @@ async def test_a_node_registers_with_what_it_is_and_keeps_its_token(orchestrator
 async def test_a_token_that_no_longer_holds_is_replaced(orchestrator: OneNode, start_node: Start) -> None:
     async with start_node():
         await eventually(lambda: orchestrator.links)
-        orchestrator.token = "token-2"  # noqa: S105
+        orchestrator.token = "token-2"  # noqa: S105 - a test's own
         await orchestrator.hang_up()
         await eventually(lambda: orchestrator.links == 2, timeout=10)
     assert len(orchestrator.registrations) == 2
