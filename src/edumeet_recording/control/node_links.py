@@ -11,6 +11,7 @@ from edumeet_recording.control.captures import CaptureCommands
 from edumeet_recording.control.link_transport import LinkClosed, LinkTransport
 from edumeet_recording.control.processing import renew, task_of
 from edumeet_recording.control.streams import stats_row
+from edumeet_recording.domain.capture import BROKEN
 from edumeet_recording.store import captures, nodes
 from edumeet_recording.store.transaction import Channel, Transactor, Tx
 from edumeet_recording.wire.node_link import (
@@ -226,6 +227,6 @@ class NodeLinks:
 
 
 def _state_of(report: CaptureReport) -> tuple[object, ...]:
-    """All of a report but its numbers."""
-    streams = tuple((stream.index, stream.state) for stream in report.streams)
-    return report.epoch, report.ports, report.first_packet_at, report.error, streams
+    """What of a report is acted upon: all but numbers."""
+    broken = tuple((stream.index, stream.state) for stream in report.streams if stream.state in BROKEN)
+    return report.epoch, report.ports, report.first_packet_at, report.error, broken

@@ -43,13 +43,16 @@ class StreamState(StrEnum):
     """Packets come that were not encrypted with the announced key."""
 
 
+BROKEN = frozenset({StreamState.STALLED, StreamState.UNDECRYPTABLE})
+"""What somebody should know of at once."""
+
+
 def event_of(before: StreamState, now: StreamState) -> str | None:
     """The event of the job where a change of one of its streams is worth one."""
-    broken = (StreamState.STALLED, StreamState.UNDECRYPTABLE)
     if now is before:
         return None
     if now is StreamState.STALLED:
         return "stream_stalled"
     if now is StreamState.UNDECRYPTABLE:
         return "srtp_error"
-    return "stream_recovered" if before in broken else None
+    return "stream_recovered" if before in BROKEN else None
