@@ -7,18 +7,20 @@ from datetime import timedelta
 
 from tests.integration.control.conftest import AUDIO, SETTINGS, VIDEO, Service
 from tests.integration.control.test_forwarding import ARoomServer
+from tests.integration.control.test_links import linked
+from tests.waiting import eventually
 
 from edumeet_recording.control.captures import CaptureCommands
 from edumeet_recording.control.commands import Commands
 from edumeet_recording.control.deadlines import deadline_tick
 from edumeet_recording.control.forwarding import ForwardingLoop
-from edumeet_recording.control.node_links import apply_heartbeat
+from edumeet_recording.control.node_links import NodeLinks, apply_heartbeat
 from edumeet_recording.control.room_links import RoomLinks
 from edumeet_recording.domain.capture import CaptureState, StreamState
 from edumeet_recording.domain.job import JobStatus, Reason
 from edumeet_recording.domain.request import SrtpParameters
 from edumeet_recording.store import views
-from edumeet_recording.wire.node_link import CaptureReport, HeartbeatPost, SrtpKey, StreamStats
+from edumeet_recording.wire.node_link import CaptureReport, Heartbeat, HeartbeatPost, NodeLoad, SrtpKey, StreamStats
 from edumeet_recording.wire.room_link import ConfigureForwarding
 
 THEIRS = SrtpKey(suite="AES_CM_128_HMAC_SHA1_80", key_base64=base64.b64encode(bytes(30)).decode())
@@ -59,6 +61,25 @@ async def test_a_stall_and_its_end_are_told_once_and_a_mute_is_not(service: Serv
     data = json.loads(await service.pool.fetchval("SELECT data::text FROM job_events WHERE type = 'stream_stalled'"))
     assert data == {"captureId": capture_id, "nodeId": "node-1", "epoch": 1, "streamIndex": 0, "state": "stalled"}
     assert (await service.job(job_id)).reason is None
+
+
+async def test_over_a_link_each_change_is_told_once_however_often_numbers_are_kept(service: Service) -> None:
+    job_id, capture_id = await recording(service)
+    before = await service.events(job_id)
+    links = NodeLinks(service.captures, "replica-1")
+    states = (StreamState.RECEIVING, StreamState.STALLED, StreamState.STALLED, StreamState.RECEIVING)
+    async with linked(links, "node-1") as wire:
+        for number, audio in enumerate(states, 1):
+            beat = heard(capture_id, audio, StreamState.MUTED).captures
+            wire.say(Heartbeat(load=NodeLoad(memory_bytes=number), captures=beat))
+            await eventually(lambda number=number: _kept(service, links, number))
+    assert await service.events(job_id) == [*before, "stream_stalled", "stream_recovered"]
+
+
+async def _kept(service: Service, links: NodeLinks, number: int) -> bool:
+    await links.flush_tick()
+    load = await service.pool.fetchval("SELECT (load->>'memoryBytes')::int FROM ffmpeg_nodes")
+    return load == number
 
 
 async def test_the_state_of_each_stream_is_shown(service: Service) -> None:
