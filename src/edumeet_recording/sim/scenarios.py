@@ -96,7 +96,7 @@ def _codecs() -> Iterator[Scenario]:
     yield Scenario("vp8 in webm", _peer())
     yield Scenario("h264 in mp4", _peer(Codec.H264), Container.MP4)
     yield Scenario("vp9 in mp4", _peer(Codec.VP9), Container.MP4)
-    yield Scenario("av1 in mkv", _peer(Codec.AV1), Container.MKV)
+    yield Scenario("av1 in mkv", _peer(Codec.AV1, bit_rate=300_000), Container.MKV)
     yield Scenario("vp8 in mp4, transcoded", _peer(), Container.MP4, bounds=Bounds())
     yield Scenario("pcmu in mkv", _peer(Codec.H264, audio=Codec.PCMU), Container.MKV)
 
@@ -135,22 +135,15 @@ def _networks() -> Iterator[Scenario]:
     deaf = Delivery(_LOSS, answers_nack=False)
     heavy = replace(_LOSS, loss=0.05)
     # Where nothing is sent again only a key frame mends the picture. With usual intervals what is missing would tell of
-    # the sender's interval, not of the recorder: one in two frames leaves to each loss its own frame or two.
-    often = _peer(shape=Shape(160, 90, 25), key_frame_interval_s=0.08)
+    # the sender's interval, not of the recorder: with one in 40 ms each loss costs 20 or 40 ms of picture, no more.
+    often = _peer(shape=Shape(160, 90, 50), key_frame_interval_s=0.04)
     yield Scenario("jitter and reordering", _peer(), delivery=Delivery(unsteady))
     yield Scenario("2 % loss", _peer(), delivery=Delivery(_LOSS))
     yield Scenario("2 % loss, rtx", _peer(), delivery=Delivery(_LOSS, rtx=True))
     yield Scenario("2 % loss, nack ignored", often, delivery=deaf, bounds=_LOSSY)
     yield Scenario("5 % loss, nack ignored", often, delivery=replace(deaf, conditions=heavy), bounds=_WORSE)
-    bursts = replace(heavy, burst=4.0, jitter_s=0.05)
-    h264 = replace(often, video=Codec.H264)
-    yield Scenario(
-        "5 % loss in bursts, nack ignored",
-        h264,
-        Container.MP4,
-        delivery=replace(deaf, conditions=bursts),
-        bounds=_WORSE,
-    )
+    bursts = Delivery(replace(heavy, burst=4.0, jitter_s=0.05))
+    yield Scenario("5 % loss in bursts", _peer(Codec.H264), Container.MP4, delivery=bursts, bounds=_LOSSY)
 
 
 def _clocks() -> Iterator[Scenario]:
