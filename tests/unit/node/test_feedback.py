@@ -1,4 +1,5 @@
 import base64
+from dataclasses import replace
 
 import pytest
 from tests.unit.node.test_reception import AUDIO, DELTA, KEY, VIDEO, S, foreign, reception, rtp, take
@@ -77,9 +78,17 @@ def test_a_stream_that_stalls_is_asked_for_a_key_frame_once_until_it_lives() -> 
     assert said(voice.due(2 * S, track)) == []
     assert one.numbers(60 * S).tracks[0].state == StreamState.STALLED
     assert PictureLoss(1, 11) in said(voice.due(60 * S, track))
+    assert voice.due(60 * S + 1, track) == []
     take(one, rtp(11, 101, 2, 3000, KEY), at_ns=61 * S)
     one.numbers(61 * S)
+    assert not voice.due(61 * S + 1, track)
     assert PictureLoss(1, 11) not in [packet for step in range(61, 90) for packet in said(voice.due(step * S, track))]
+
+
+def test_a_key_frame_that_somebody_wants_is_asked_for_at_once() -> None:
+    one = reception(VIDEO)
+    take(one, rtp(11, 101, payload=KEY))
+    assert said(feedback().ask_key_frame(S, one.tracks[0])) == [PictureLoss(1, 11)]
 
 
 def test_the_share_lost_is_of_the_time_since_the_last_report() -> None:
@@ -132,6 +141,24 @@ def test_what_has_come_before_or_is_no_srtp_is_counted() -> None:
     take(one, packet)
     assert take(one, packet, rtp(sequence=2)[:13]) == []
     assert foreign(one) == {"srtp_replay": 1, "srtp": 1}
+
+
+def test_streams_of_one_key_are_decrypted_and_answered_alike_retransmissions_too() -> None:
+    suite = "AES_CM_128_HMAC_SHA1_80"
+    video = replace(VIDEO, srtp=key(suite, 1), srtp_ours=key(suite, 2), rtx_ssrc=12, rtx_payload_type=102)
+    both, theirs, ours = reception(secret(suite), video), SrtpSender(*key(suite, 1)), SrtpReceiver(*key(suite, 2))
+    packets = [
+        rtp(sequence=1),
+        rtp(sequence=3),
+        rtp(11, 101, 1),
+        rtp(11, 101, 3),
+        rtp(12, 102, 9, payload=b"\0\2" + KEY),
+    ]
+    assert [bytes(record.payload) for record in take(both, *map(theirs.protect_rtp, packets))] == packets
+    voice = feedback()
+    heard = [parse_rtcp(ours.unprotect_rtcp(data)) for track in both.tracks for data in voice.repair(S, track)]
+    assert heard == [[Nack(1, 10, (2,))]]
+    assert both.numbers(S).tracks[1].recovered == 1
 
 
 def test_what_is_no_key_opens_nothing_and_harms_nothing() -> None:
