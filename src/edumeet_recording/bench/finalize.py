@@ -85,6 +85,10 @@ class _Tape:
     def __init__(self) -> None:
         parsed = [(one.at, _STREAMS[one.kind], parse_rtp(one.data)) for one in clip.make_clip()]
         self._packets = [(at, stream, packet, bytes(packet.payload)) for at, stream, packet in parsed]
+        self._first = {
+            stream.kind: packet.timestamp - round(at * stream.clock_rate)
+            for at, stream, packet, _ in reversed(self._packets)
+        }
         self._sequences = dict.fromkeys(_STREAMS, 0)
         self._chance = random.Random(1)  # noqa: S311 - repeatable is the point
 
@@ -97,7 +101,9 @@ class _Tape:
         return encode_header(header) + body
 
     def _media(self, begin: int) -> Iterator[tuple[int, int, int, bytes]]:
-        for place, (at, stream, packet, payload) in enumerate(self._packets):
+        place, before = 0, -1.0
+        for at, stream, packet, payload in self._packets:
+            place, before = place + 1 if at == before else 0, at
             self._sequences[stream.kind] += 1
             data = build_rtp(
                 payload_type=packet.payload_type,
@@ -108,22 +114,16 @@ class _Tape:
                 marker=packet.marker,
             )
             # A tenth of a millisecond between packets that leave together; what is overtaken comes 5 ms late.
-            late_s = place % 16 * 1e-4 + (0.005 if self._chance.random() < OVERTAKEN else 0)
+            late_s = place * 1e-4 + (0.005 if self._chance.random() < OVERTAKEN else 0)
             yield EPOCH_NS + round((begin + at + late_s) * NS), stream.index, RecordKind.RTP, data
 
     def _reports(self, begin: int) -> Iterator[tuple[int, int, int, bytes]]:
-        first = {
-            stream.kind: packet.timestamp - round(at * stream.clock_rate)
-            for at, stream, packet, _ in reversed(
-                [(at, stream, packet, payload) for at, stream, packet, payload in self._packets]
-            )
-        }
         for at in range(begin, begin + CHUNK_S, REPORT_S):
             for stream in _STREAMS.values():
                 report = SenderReport(
                     ssrc=stream.ssrc or 0,
                     ntp=ntp_from_seconds(77_000 + at),
-                    rtp_timestamp=(first[stream.kind] + at * stream.clock_rate) & 0xFFFFFFFF,
+                    rtp_timestamp=(self._first[stream.kind] + at * stream.clock_rate) & 0xFFFFFFFF,
                     packets=0,
                     octets=0,
                 )

@@ -193,7 +193,9 @@ class TrackClock:
     def place(self, source: Hashable, sequence: int, timestamp: int) -> Place:
         """Place a packet of an observed source; the numbers are extended."""
         spans = self.spans[source]
-        span = spans[max(0, bisect_right(spans, sequence, key=lambda one: one.sequence) - 1)]
+        span = spans[0]
+        if len(spans) > 1:
+            span = spans[max(0, bisect_right(spans, sequence, key=lambda one: one.sequence) - 1)]
         shifted = timestamp + span.shift
         return Place(span.line, shifted, self.lines[span.line].wall_ns(shifted) + self.nudge_ns)
 

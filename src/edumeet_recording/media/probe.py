@@ -12,9 +12,9 @@ from av.video.stream import VideoStream
 
 from edumeet_recording.domain.codecs import Kind
 
-DECODE_WHOLE_S = 600
+DECODE_WHOLE_S = 120
 """Files up to this long are decoded from end to end."""
-DECODE_PART_S = 20
+DECODE_PART_S = 10
 """Of longer ones, so much at the start, in the middle and at the end."""
 
 
@@ -57,8 +57,9 @@ def probe(path: Path) -> Probe:
         streams = [*container.streams.video, *container.streams.audio]
         counts = {stream.index: _Count() for stream in streams}
         for packet in container.demux(streams):
-            if packet.size and packet.pts is not None:
-                counts[packet.stream_index].add(packet.pts, packet.duration or 0, packet.dts)
+            pts = packet.pts
+            if pts is not None and packet.size:
+                counts[packet.stream_index].add(pts, packet.duration or 0, packet.dts)
         probed = tuple(_probed(stream, counts[stream.index]) for stream in streams)
     return Probe(max((stream.end_s for stream in probed), default=0.0), probed)
 
@@ -72,7 +73,8 @@ class _Count:
         self._dts: int | None = None
 
     def add(self, at: int, duration: int, dts: int | None) -> None:
-        self.start = min(self.start, at) if self.frames else at
+        if at < self.start or not self.frames:
+            self.start = at
         self.end = max(self.end, at + duration)
         self.frames += 1
         if dts is not None:
@@ -116,8 +118,10 @@ def _decode_part(container: InputContainer, start_s: float, end_s: float) -> tup
     frames = errors = 0
     if start_s:
         container.seek(int(start_s * 1_000_000))
-    for packet in container.demux([*container.streams.video, *container.streams.audio]):
-        if packet.pts is not None and packet.pts * packet.time_base > end_s:
+    streams = [*container.streams.video, *container.streams.audio]
+    ends = {stream.index: end_s / (stream.time_base or 1) for stream in streams}
+    for packet in container.demux(streams):
+        if packet.pts is not None and packet.pts > ends[packet.stream_index]:
             break
         try:
             decoded = packet.decode()

@@ -14,6 +14,8 @@ from edumeet_recording.wire.node_link import Stream
 _RTP = int(RecordKind.RTP)
 _FIXED_HEADER = struct.Struct("!xBHII")
 _ORIGINAL_SEQUENCE = struct.Struct("!H")
+_new = tuple.__new__
+"""What a NamedTuple's constructor calls, at a third of its cost."""
 
 
 class Source(NamedTuple):
@@ -61,7 +63,28 @@ class CaptureDemux:
             return self._retransmitted(record)
         source, extender = known
         sequence, timestamp = extender.extend(sequence, timestamp)
-        return Glimpse(source, sequence, timestamp, False)
+        return _new(Glimpse, (source, sequence, timestamp, False))
+
+    def take(self, record: Record) -> tuple[Source, Ordered] | None:
+        """The whole media packet of a record with its source: `glance` and `ordered` in one, at less than half the cost
+        where the packet's source is known; None where either gives none."""
+        arrival_ns, stream, kind, payload = record
+        if kind != _RTP:
+            return None
+        try:
+            packet = parse_rtp(payload)
+        except MediaError:
+            # What does not parse has been counted and numbered in the first pass, and is here.
+            self.glance(record)
+            return None
+        known = self._known.get((stream, packet.payload_type, packet.ssrc))
+        if known is None:
+            glimpse = self.glance(record)
+            item = None if glimpse is None else self.ordered(glimpse, record)
+            return None if glimpse is None or item is None else (glimpse.source, item)
+        source, extender = known
+        sequence, timestamp = extender.extend(packet.sequence, packet.timestamp)
+        return source, _new(Ordered, (sequence, timestamp, arrival_ns, packet))
 
     def ordered(self, glimpse: Glimpse, record: Record) -> Ordered | None:
         """The whole packet that a glance at `record` gave; None where it does not parse."""

@@ -6,6 +6,7 @@ low priority and dies with its parent, FFmpeg with it.
 """
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -21,6 +22,8 @@ from edumeet_recording.storage.objects import ObjectStore
 from edumeet_recording.wire.node_link import FinalizeTask
 
 NICE = 10
+COLLECT_EVERY = 100_000
+"""Objects between two runs of the garbage collector: packets are many, and make no cycles."""
 ENDS = dict(zip(PHASES, (0.25, 0.35, 0.5, 0.85, 0.9, 1.0), strict=True))
 """Where on the way each phase ends, of the whole."""
 
@@ -59,6 +62,7 @@ def main() -> None:
     arguments = parser.parse_args()
     die_with_parent(signal.SIGTERM)
     os.nice(NICE)
+    gc.set_threshold(COLLECT_EVERY)
     task = FinalizeTask.model_validate_json(sys.stdin.buffer.read())
     asyncio.run(_run(task, NodeSettings.model_validate({}), arguments.work_dir))
 

@@ -89,13 +89,11 @@ def _capture_frames(
     for records in fetched.chunks():
         arrival_ns = 0
         for record in records:
-            arrival_ns = record.arrival_ns
-            glimpse = demux.glance(record)
-            if glimpse is None or (reader := mine.get(glimpse.source)) is None:
-                continue
-            item = demux.ordered(glimpse, record)
-            for frame in reader.push(item) if item is not None else ():
-                held.push(frame)
+            arrival_ns = record[0]
+            taken = demux.take(record)
+            if taken is not None and (reader := mine.get(taken[0])) is not None:
+                for frame in reader.push(taken[1]):
+                    held.push(frame)
         on_chunk()
         yield from held.ready(arrival_ns)
     for reader in mine.values():

@@ -7,7 +7,7 @@ memory in the plainest format that carries it, is opened as a file would be.
 import io
 import struct
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -79,8 +79,10 @@ class Muxer:
         packet.duration = sample.duration_us
         packet.is_keyframe = sample.key
         # What a hostile sender calls a frame may be refused; the rest of the recording is none the worse for it.
-        with suppress(InvalidDataError):
+        try:
             self._output.mux_one(packet)
+        except InvalidDataError:
+            return
 
     def _add(self, track: Track) -> AvStream:
         output: OutputContainer = self._output

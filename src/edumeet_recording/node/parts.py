@@ -54,11 +54,11 @@ class PartWriter:
 
     def write(self, sample: Sample, frame: Frame) -> None:
         """Write a sample; `frame` is what it was made of."""
-        part = self.parts[-1]
-        if self._video is not None and sample.track == self._video.number and self._changes(part, frame):
-            self._begin(sample.dts_us, frame)
+        if self._video is not None:
             part = self.parts[-1]
-        if part.start_us:
+            if sample.track == self._video.number and self._changes(part, frame):
+                self._begin(sample.dts_us, frame)
+                part = self.parts[-1]
             sample = sample._replace(pts_us=sample.pts_us - part.start_us, dts_us=sample.dts_us - part.start_us)
         self._muxer.write(sample)
 

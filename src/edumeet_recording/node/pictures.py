@@ -28,10 +28,10 @@ JPEG_QUANTIZER = 5
 RATE_HZ = 48000
 PIXEL_SAMPLES = RATE_HZ // 10
 """A pixel of the waveform is a tenth of a second, or a multiple of it in long recordings."""
-MAX_PIXELS = 9000
-WHOLE_S = 600.0
+MAX_PIXELS = 3600
+WHOLE_S = 60.0
 """The sound of recordings up to this long is decoded from end to end."""
-SAMPLED_PACKETS = 3
+SAMPLED_PACKETS = 2
 """Of longer ones, so many packets a pixel: the decoder settles on the first."""
 FULL_SCALE = {2: 1 << 15, 4: 1 << 31}
 """By the bytes of an integer sample."""
@@ -118,9 +118,8 @@ def waveform(stretches: Sequence[Stretch]) -> dict[str, object] | None:
     most = SAMPLED_PACKETS if _length_s(stretches) > WHOLE_S else 0
     heard = False
     for stretch in stretches:
-        for frame in _sound(stretch, per_pixel / RATE_HZ, most):
+        for pixel, frame in _sound(stretch, per_pixel / RATE_HZ, most):
             heard = True
-            pixel = int((stretch.start_s + (frame.time or 0.0)) * RATE_HZ) // per_pixel
             if 0 <= pixel < len(pixels):
                 low, high = _extent(frame)
                 pixels[pixel] = min(pixels[pixel, 0], low), max(pixels[pixel, 1], high)
@@ -138,23 +137,23 @@ def waveform(stretches: Sequence[Stretch]) -> dict[str, object] | None:
     }
 
 
-def _sound(stretch: Stretch, pixel_s: float, most: int) -> Iterator[AudioFrame]:
+def _sound(stretch: Stretch, pixel_s: float, most: int) -> Iterator[tuple[int, AudioFrame]]:
+    """The first `most` frames of each pixel, all of them where `most` is 0, with the pixel's number."""
     with av.open(str(stretch.path)) as container:
-        if container.streams.audio:
-            for packet in _some(container.demux(container.streams.audio[0]), pixel_s, most):
-                yield from _decoded(packet)
-
-
-def _some(packets: "Iterator[Packet[AudioStream]]", pixel_s: float, most: int) -> "Iterator[Packet[AudioStream]]":
-    """The first `most` packets of each pixel; all of them where `most` is 0."""
-    pixel, count = -1, 0
-    for packet in packets:
-        if most and packet.pts is not None:
-            now = int(packet.pts * float(packet.time_base) / pixel_s)
-            pixel, count = now, count + 1 if now == pixel else 1
-            if count > most:
+        if not container.streams.audio:
+            return
+        stream = container.streams.audio[0]
+        pixels_a_tick = float(stream.time_base or 0) / pixel_s
+        first = stretch.start_s / pixel_s
+        last, count = -1, 0
+        for packet in container.demux(stream):
+            if packet.pts is None:
                 continue
-        yield packet
+            pixel = int(first + packet.pts * pixels_a_tick)
+            last, count = pixel, count + 1 if pixel == last else 1
+            if not most or count <= most:
+                for frame in _decoded(packet):
+                    yield pixel, frame
 
 
 def _decoded(packet: "Packet[AudioStream]") -> list[AudioFrame]:

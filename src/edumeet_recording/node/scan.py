@@ -25,6 +25,8 @@ class ScannedSource:
     bytes: int = 0
     retransmitted: int = 0
     first_frame: Frame | None = None
+    timestamp: int = -1
+    """Of the newest packet that was observed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +117,11 @@ class _CaptureScan:
         seen.bytes += len(record.payload)
         if again:
             seen.retransmitted += 1
-        else:
+        elif timestamp != seen.timestamp:
+            # Of packets with one timestamp the first tells all: the clock goes by the smallest (arrival - timestamp).
+            seen.timestamp = timestamp
             seen.observer.observe(sequence, timestamp, record.arrival_ns)
-        if source in self._looking:
+        if self._looking and source in self._looking:
             self._look(seen, glimpse, record)
 
     def _look(self, seen: ScannedSource, glimpse: Glimpse, record: Record) -> None:

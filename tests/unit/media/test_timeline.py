@@ -1,6 +1,5 @@
 """From placed frames to samples: monotonic, gaps with causes, one of each where sources overlap."""
 
-from dataclasses import replace
 
 import pytest
 
@@ -37,7 +36,7 @@ def timed(
     duration_ms: float = 0,
     size: tuple[int, int] = (640, 360),
 ) -> TimedFrame:
-    frame = replace(FRAME, key=key, data=data or f"{at_ms}".encode(), width=size[0], height=size[1])
+    frame = FRAME._replace(key=key, data=data or f"{at_ms}".encode(), width=size[0], height=size[1])
     at_ns = START_NS + round(at_ms * MS)
     return TimedFrame(0, source, rank, line, round(at_ms * 90), at_ns, at_ns, round(duration_ms * MS), lost, frame)
 
@@ -191,7 +190,7 @@ def test_b_frames_are_decoded_in_the_order_they_were_sent() -> None:
         track=0, source="a", rank=0, clock=align({"a": observer}), reorder_depth=observer.reorder_depth
     )
     placed = [
-        source.place(replace(FRAME, timestamp=at_ms * 90, first_sequence=number), duration_ns=0, lost=0)
+        source.place(FRAME._replace(timestamp=at_ms * 90, first_sequence=number), duration_ns=0, lost=0)
         for number, at_ms in enumerate(shown)
     ]
     timeline = TrackTimeline(Kind.VIDEO)
@@ -209,7 +208,7 @@ def test_frames_without_b_frames_are_decoded_when_they_are_shown() -> None:
     observer.observe(1, 900, START_NS)
     source = SourceTimeline(track=2, source="a", rank=1, clock=align({"a": observer}), reorder_depth=0)
 
-    placed = source.place(replace(FRAME, timestamp=900, first_sequence=1), duration_ns=7, lost=3)
+    placed = source.place(FRAME._replace(timestamp=900, first_sequence=1), duration_ns=7, lost=3)
 
     assert (placed.pts_ns, placed.dts_ns) == (START_NS, START_NS)
     assert (placed.track, placed.rank, placed.duration_ns, placed.lost) == (2, 1, 7, 3)

@@ -1,13 +1,11 @@
 """What every depacketizer takes and gives: packets of one stream in sequence order in, whole frames out."""
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from edumeet_recording.media.rtp import RtpPacket
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One coded picture, or the audio of one packet.
 
     `timestamp` (units of the RTP clock), `first_sequence` and `last_sequence` are unwrapped; `arrival_ns` is when the
