@@ -125,7 +125,7 @@ class _Capture:
     def repair(self, now_ns: int) -> None:
         """Ask for what is missing, where it is time to."""
         for track in self.reception.tracks:
-            if track.source:
+            if track.has_gaps and track.source:
                 self._send(track, self.feedback.repair(now_ns, track))
 
     def feed_back(self, now_ns: int) -> None:

@@ -48,6 +48,8 @@ class Feedback:
 
     def repair(self, now_ns: int, track: Track) -> list[bytes]:
         """The NACK that is due now, if any: cheap enough to ask for after every batch."""
+        if not track.has_gaps:
+            return []
         sequences, broken = track.repair.due(now_ns, track.stats, track.key_frames)
         if broken:
             track.key_frame_asks.need(track.key_frames)

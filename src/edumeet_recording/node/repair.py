@@ -40,9 +40,6 @@ class Due(NamedTuple):
     broken: bool = False
 
 
-_NOTHING = Due()
-
-
 class Repair:
     """The lost packets of one stream that may still come. Times are nanoseconds of any one clock."""
 
@@ -53,10 +50,13 @@ class Repair:
         self._holes = 0
         self._unanswered = 0
 
+    @property
+    def waits(self) -> bool:
+        """True while something that was asked for may still come."""
+        return bool(self._asked)
+
     def due(self, now_ns: int, stats: ReceptionStats, key_frames: int) -> Due:
         """What to do about the holes in `stats`; `key_frames`: how many the stream has had."""
-        if not self._asked and not stats.has_holes:
-            return _NOTHING
         broken = False
         for hole in stats.take_holes():
             broken = not self._open(hole, now_ns, key_frames) or broken

@@ -54,6 +54,11 @@ class Track:
         stats = ReceptionStats(spec.clock_rate)
         return cls(spec, spec.index, spec.payload_type, stats, ssrc, port, LOOKS.get(Codec(spec.codec)), opener)
 
+    @property
+    def has_gaps(self) -> bool:
+        """True where packets are missing that may still come."""
+        return self.stats.has_holes or self.repair.waits
+
     def look_at(self, timestamp: int, packet: memoryview, at: int = 0) -> None:
         """Count the key frame that begins in an RTP packet, if one does, `at` so many bytes into its payload."""
         if self.look is None or timestamp == self.looked_at:
