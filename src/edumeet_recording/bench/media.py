@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -49,9 +50,9 @@ def worst(scenarios: Iterable[Mapping[str, float | None]]) -> Figures:
 
 
 def _print(trials: Mapping[str, Trial], by_name: Mapping[str, Figures]) -> None:
-    table = Table(title="Media: what is in the file, against what was sent")
-    columns = ("A/V p95 ms", "presence", "cadence p95 ms", "decode errors", "worst picture dB", "lost", "never came")
-    table.add_column("")
+    table = Table(title="Media: what is in the file, against what was sent (A/V, cadence: p95)", box=SIMPLE_HEAD)
+    columns = ("A/V ms", "presence", "cadence ms", "errors", "PSNR dB", "lost", "never came")
+    table.add_column("", no_wrap=True)
     for column in columns:
         table.add_column(column, justify="right")
     for name, trial in trials.items():

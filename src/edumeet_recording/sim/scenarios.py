@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from edumeet_recording.domain.codecs import Codec, Container, Kind
+from edumeet_recording.domain.codecs import Codec, Container
 from edumeet_recording.sim.content import PEERS, Shape
 from edumeet_recording.sim.forwarding import Delivery
 from edumeet_recording.sim.network import Conditions
@@ -15,7 +15,7 @@ from edumeet_recording.sim.publisher import PeerMedia
 from edumeet_recording.sim.verdict import Bounds
 
 NACK_RESTORES = 0.995
-"""Share of a stream's packets that must be there in the end where the sender answers NACK."""
+"""Share of a stream's packets that must be there in the end where the sender answers NACK; 0 asks for none."""
 
 PSNR_DB = 25.0
 """A picture that is less like the one sent is visibly broken."""
@@ -72,14 +72,10 @@ class Scenario:
     bounds: Bounds = field(default_factory=lambda: Bounds(psnr_db=PSNR_DB))
     announced: bool = False
     seconds: float = 8.0
+    """How long it is recorded."""
     room_id: str = "lecture"
     peer_id: str = ""
     display_name: str | None = None
-
-    @property
-    def kinds(self) -> frozenset[Kind]:
-        """What the peer publishes at some time."""
-        return frozenset(kind for kind in Kind if self.media.codec(kind) is not None)
 
 
 _LOSS = Conditions(delay_s=0.02, loss=0.02)
@@ -113,14 +109,14 @@ def _presences() -> Iterator[Scenario]:
 def _changes() -> Iterator[Scenario]:
     sizes = (Shape(320, 180, 10), Shape(1280, 720, 10), Shape(360, 640, 10))
     yield Scenario(
-        "640 to 320 to 1280, then upright",
+        "640, 320, 1280, upright",
         _peer(shape=Shape(640, 360, 10), bit_rate=400_000),
         steps=tuple(Step(2.0 * (number + 1), Resize(shape)) for number, shape in enumerate(sizes)),
     )
     again = (Step(3, _MUTED), Step(5, Restart()), Step(5, _HEARD))
     yield Scenario("publisher comes back", _peer(), steps=again)
     yield Scenario(
-        "publisher comes back with another ssrc",
+        "publisher comes back, new ssrc",
         _peer(),
         steps=(Step(2, Restart(new_ssrc=True)),),
         announced=True,
@@ -147,7 +143,7 @@ def _networks() -> Iterator[Scenario]:
 
 
 def _clocks() -> Iterator[Scenario]:
-    yield Scenario("first sender report after 5 s", _peer(), delivery=Delivery(first_report_s=(5.0, 5.5)))
+    yield Scenario("first sender report late", _peer(), delivery=Delivery(first_report_s=(5.0, 5.5)))
     yield Scenario("sender reports off by 20 ms", _peer(), delivery=Delivery(report_error_s=0.02))
     yield Scenario("hostile names", _peer(), room_id=HOSTILE, peer_id=HOSTILE, display_name=HOSTILE)
 

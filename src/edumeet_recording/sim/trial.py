@@ -93,7 +93,7 @@ class _Take:
 
     def __init__(self, client: RecordingClient, server: SimulatedRoomServer, scenario: Scenario) -> None:
         self.scenario = scenario
-        self._client, self._rooms = client, server.rooms
+        self._client, self._server, self._rooms = client, server, server.rooms
         self._where = scenario.room_id, scenario.peer_id
         self._job_id = ""
         self._target: RtpForwarding | None = None
@@ -104,7 +104,7 @@ class _Take:
     async def start(self) -> None:
         """The peer joins and is recorded."""
         scenario = self.scenario
-        self._rooms.add_peer(*self._where, scenario.media, scenario.delivery)
+        self._server.add_peer(*self._where, scenario.media, scenario.delivery)
         self._do(scenario.first)
         self._job_id = (await self._client.start(_request(scenario))).job_id
         if scenario.announced:
@@ -155,7 +155,7 @@ class _Take:
         self._note_passages()
         await self._client.stop(self._job_id)
         self._plan = publisher.plan()
-        await self._rooms.remove_peer(*self._where)
+        await self._server.remove_peer(*self._where)
 
     def _do(self, act: Send | Resize | Restart) -> None:
         publisher = self._rooms.publisher(*self._where)
