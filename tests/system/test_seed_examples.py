@@ -99,7 +99,6 @@ async def test_the_examples_are_accepted_and_say_who_is_not_there(service: Servi
     await eventually(lambda: _names_itself(service, node.json()["nodeId"]), 15)
 
 
-@pytest.mark.xfail(reason="a stop forgets why there is no media: control/transitions.py", strict=True)
 async def test_a_stopped_recording_says_who_was_not_there(service: Service) -> None:
     failed = [each async for each in service.client.list(peer_id="peer-456")][-1]
     assert failed.reason == "room_server_unreachable"

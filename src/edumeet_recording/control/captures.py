@@ -33,7 +33,7 @@ class CaptureCommands:
         """Apply one report; one of another node, of an old epoch or of an ended capture changes nothing."""
 
         async def work(tx: Tx) -> None:
-            capture = await captures.by_id(tx.conn, report.capture_id)
+            capture = await captures.locked(tx.conn, report.capture_id)
             if capture is None or capture.node_id != node_id or capture.state not in LIVE:
                 return
             if report.error is not None:
@@ -54,7 +54,7 @@ class CaptureCommands:
     async def _prepared(self, tx: Tx, capture: Capture, report: CaptureReport) -> None:
         if await captures.prepare(tx.conn, capture.node_id, report, tx.now) is None:
             return
-        job = await jobs.by_id(tx.conn, capture.job_id)
+        job = await jobs.locked(tx.conn, capture.job_id)
         if job is None:
             return
         if job.forwarding == "room-server":
@@ -72,7 +72,7 @@ class CaptureCommands:
         for node_id in await captures.relieve(tx.conn, capture):
             tx.hint(Channel.NODE, node_id)
             tx.hint(Channel.FORWARDING)
-        job = await jobs.by_id(tx.conn, capture.job_id)
+        job = await jobs.locked(tx.conn, capture.job_id)
         if job is not None:
             data = {"captureId": capture.id, "nodeId": capture.node_id, "epoch": capture.epoch}
             limits = limits_of(self.settings)
@@ -82,7 +82,7 @@ class CaptureCommands:
         """A capture that will not come back; its job is placed again, or finalized."""
 
         async def work(tx: Tx) -> None:
-            capture = await captures.by_id(tx.conn, capture_id)
+            capture = await captures.locked(tx.conn, capture_id)
             if capture is not None:
                 await capture_over(
                     tx, limits_of(self.settings), capture, CaptureState.LOST, reason=reason, detail=detail
@@ -118,7 +118,7 @@ class CaptureCommands:
 
     async def _drained(self, node_id: str, drained: CaptureDrained) -> None:
         async def work(tx: Tx) -> None:
-            capture = await captures.by_id(tx.conn, drained.capture_id)
+            capture = await captures.locked(tx.conn, drained.capture_id)
             if capture is None or capture.node_id != node_id:
                 return
             detail = f"node {node_id} ended the capture by itself"

@@ -235,7 +235,7 @@ class Commands:
 
 
 async def _job_of(tx: Tx, job_id: str, tenant: str | None) -> Job:
-    job = await jobs.by_id(tx.conn, job_id)
+    job = await jobs.locked(tx.conn, job_id)
     if job is None or (tenant is not None and job.tenant_id != tenant):
         raise NotFound(f"recording {job_id} does not exist")
     return job

@@ -28,7 +28,7 @@ async def deadline_tick(db: Transactor, settings: OrchestratorSettings) -> None:
     for left in await db.run(lambda tx: jobs.to_settle(tx.conn)):
 
         async def settle_left(tx: Tx, job_id: str = left.id) -> None:
-            job = await jobs.by_id(tx.conn, job_id)
+            job = await jobs.locked(tx.conn, job_id)
             if job is not None:
                 await settle(tx, limits, job)
 
@@ -36,7 +36,7 @@ async def deadline_tick(db: Transactor, settings: OrchestratorSettings) -> None:
 
 
 async def _carry_out(tx: Tx, limits: Limits, job_id: str, last_packet_at: datetime | None) -> None:
-    job = await jobs.by_id(tx.conn, job_id)
+    job = await jobs.locked(tx.conn, job_id)
     verdict = None if job is None else due(job, last_packet_at, tx.now, limits)
     if job is None or verdict is None:
         return

@@ -75,16 +75,17 @@ async def place_job(tx: Tx, settings: OrchestratorSettings, job: Job) -> bool:
 
 async def _move(tx: Tx, settings: OrchestratorSettings, capture: Capture) -> None:
     """Begin a successor on another node; the capture goes on until that one receives. Without room it stays."""
-    job = await jobs.by_id(tx.conn, capture.job_id)
+    job = await jobs.locked(tx.conn, capture.job_id)
     if job is None or job.status not in CAPTURING:
         return
     placement = place(_request(job, frozenset({capture.node_id})), await nodes.snapshots(tx.conn))
+    if not await captures.leave(tx.conn, capture.id):
+        return
     for node_id in placement.candidates[:TRIED_NODES]:
         if node_id != capture.node_id and await nodes.claim_capacity(tx.conn, node_id, job.cost_mcpu):
-            if not await captures.leave(tx.conn, capture.id):
-                raise Stale
             await _assign(tx, settings, job, node_id, "moving")
             return
+    await captures.keep(tx.conn, capture)
     log.warning("capture_cannot_move", capture_id=capture.id, node_id=capture.node_id, reason=placement.explanation)
 
 
@@ -147,7 +148,7 @@ async def dispatch_tick(db: Transactor, settings: OrchestratorSettings) -> None:
     for job in await db.run(lambda tx: jobs.to_place(tx.conn, tx.now, BATCH)):
 
         async def work(tx: Tx, job_id: str = job.id) -> None:
-            fresh = await jobs.by_id(tx.conn, job_id)
+            fresh = await jobs.locked(tx.conn, job_id)
             if fresh is not None and fresh.status in {JobStatus.PENDING, JobStatus.INTERRUPTED}:
                 await place_job(tx, settings, fresh)
 

@@ -72,6 +72,7 @@ class ForwardingLoop:
         capture = wanted.capture
 
         async def work(tx: Tx) -> None:
+            await jobs.locked(tx.conn, capture.job_id)
             if await captures.forward(tx.conn, capture.id, streams) is None:
                 return
             await nodes.raise_revision(tx.conn, capture.node_id)
@@ -87,6 +88,7 @@ class ForwardingLoop:
         log.warning("forwarding_failed", job_id=capture.job_id, reason=reason, detail=detail)
 
         async def work(tx: Tx) -> None:
+            await jobs.locked(tx.conn, capture.job_id)
             again = retry_at(capture.forwarding_attempts, tx.now)
             await captures.fail_forwarding(tx.conn, capture.id, detail, again)
             data = {"reason": reason, "detail": detail, "attempt": capture.forwarding_attempts + 1}

@@ -58,13 +58,15 @@ async def store_beats(db: Transactor, beats: dict[str, NodeLoad], reports: list[
         for node_id, load in beats.items()
     ]
 
-    async def work(tx: Tx) -> None:
-        if rows and await nodes.store_heartbeats(tx.conn, rows, tx.now):
+    async def keep_beats(tx: Tx) -> None:
+        if await nodes.store_heartbeats(tx.conn, rows, tx.now):
             tx.hint(Channel.DISPATCH)
-        if reports:
-            await captures.store_stats(tx.conn, reports)
 
-    await db.run(work)
+    # apart, for each holds many rows: together they wait in a circle with commands that hold a capture and its node
+    if rows:
+        await db.run(keep_beats)
+    if reports:
+        await db.run(lambda tx: captures.store_stats(tx.conn, reports))
 
 
 async def apply_heartbeat(commands: CaptureCommands, node_id: str, beat: Heartbeat | HeartbeatPost) -> None:

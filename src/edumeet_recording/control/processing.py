@@ -21,7 +21,7 @@ async def assign_tick(db: Transactor, settings: OrchestratorSettings) -> None:
     for job in waiting:
 
         async def work(tx: Tx, job_id: str = job.id) -> None:
-            fresh = await jobs.by_id(tx.conn, job_id)
+            fresh = await jobs.locked(tx.conn, job_id)
             if fresh is not None and fresh.status is JobStatus.PROCESSING:
                 await _assign(tx, settings, fresh)
 
@@ -34,7 +34,7 @@ async def late_media_tick(db: Transactor, settings: OrchestratorSettings) -> Non
     for late in await db.run(lambda tx: jobs.with_late_media(tx.conn, tx.now - calm)):
 
         async def work(tx: Tx, job_id: str = late.id) -> None:
-            job = await jobs.by_id(tx.conn, job_id)
+            job = await jobs.locked(tx.conn, job_id)
             if job is not None:
                 await signal(
                     tx, limits_of(settings), job, JobSignal.LATE_MEDIA, reason=job.reason, detail=LATE_MEDIA, attempts=0
@@ -57,7 +57,7 @@ async def _assign(tx: Tx, settings: OrchestratorSettings, job: Job) -> None:
     attempt = await jobs.lease_processing(tx.conn, job, finalizer.id, settings.processing_lease_s, tx.now)
     if attempt is None:
         return
-    for node_id in {finalizer.id, job.processing_node_id or finalizer.id}:
+    for node_id in sorted({finalizer.id, job.processing_node_id or finalizer.id}):
         await nodes.raise_revision(tx.conn, node_id)
         tx.hint(Channel.NODE, node_id)
 
@@ -136,7 +136,7 @@ async def finalize_failed(db: Transactor, settings: OrchestratorSettings, node_i
 
 
 async def _held(tx: Tx, node_id: str, job_id: str, attempt: int) -> Job | None:
-    job = await jobs.by_id(tx.conn, job_id)
+    job = await jobs.locked(tx.conn, job_id)
     if job is None or (job.processing_node_id, job.processing_attempt) != (node_id, attempt):
         return None
     return job if job.status is JobStatus.PROCESSING else None

@@ -48,7 +48,7 @@ async def _note(tx: Tx, capture: Capture, event: str, stream: StreamStats) -> No
         "streamIndex": stream.index,
         "state": stream.state,
     }
-    job = await jobs.by_id(tx.conn, capture.job_id)
+    job = await jobs.locked(tx.conn, capture.job_id)
     blocked = stream.state is StreamState.UNDECRYPTABLE and job is not None and job.status is JobStatus.INITIALIZING
     reason, detail = (Reason.SRTP_ERROR, WRONG_KEY) if blocked else (None, None)
     await jobs.note(tx.conn, capture.job_id, event=event, now=tx.now, data=data, reason=reason, detail=detail)

@@ -7,7 +7,7 @@ from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.domain.capture import LIVE, CaptureState
 from edumeet_recording.domain.deadlines import Limits, deadline_after
 from edumeet_recording.domain.failover import Consequence, after_loss
-from edumeet_recording.domain.job import Job, JobSignal, JobStatus, Reason, next_status
+from edumeet_recording.domain.job import BLOCKED_BY, Job, JobSignal, JobStatus, Reason, next_status
 from edumeet_recording.store import captures, jobs
 from edumeet_recording.store.captures import Capture
 from edumeet_recording.store.transaction import Channel, Stale, Tx
@@ -74,6 +74,8 @@ async def end_recording(
     tx: Tx, limits: Limits, job: Job, sent: JobSignal, *, reason: Reason, detail: str | None = None
 ) -> None:
     """Stop or cancel: the job's captures are not wanted any more; a job without any is settled at once."""
+    if job.status is JobStatus.INITIALIZING and sent is JobSignal.STOP and job.reason in BLOCKED_BY:
+        reason, detail = Reason(job.reason), job.reason_detail
     changed = await signal(tx, limits, job, sent, reason=reason, detail=detail)
     if changed is None:
         return
@@ -93,12 +95,7 @@ async def settle(tx: Tx, limits: Limits, job: Job) -> None:
         await signal(tx, limits, job, JobSignal.DRAINED, reason=job.reason, detail=job.reason_detail, attempts=0)
         tx.hint(Channel.DISPATCH)
         return
-    named = job.reason in {
-        Reason.ROOM_SERVER_UNREACHABLE,
-        Reason.ROOM_SERVER_REFUSED,
-        Reason.SRTP_ERROR,
-        Reason.DRAIN_DEADLINE,
-    }
+    named = job.reason in {*BLOCKED_BY, Reason.DRAIN_DEADLINE}
     detail = job.reason_detail or "no media was recorded"
     await signal(tx, limits, job, JobSignal.NO_MEDIA, reason=job.reason if named else Reason.NO_MEDIA, detail=detail)
 
@@ -115,7 +112,7 @@ async def capture_over(
     tx.hint(Channel.NODE, capture.node_id)
     tx.hint(Channel.FORWARDING)
     tx.hint(Channel.DISPATCH)
-    job = await jobs.by_id(tx.conn, capture.job_id)
+    job = await jobs.locked(tx.conn, capture.job_id)
     if job is None:
         return
     if job.status is JobStatus.STOPPING:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from edumeet_recording.domain.job import Job, JobSignal, JobStatus, Reason
+from edumeet_recording.domain.job import BLOCKED_BY, Job, JobSignal, JobStatus, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,7 @@ def due(job: Job, last_packet_at: datetime | None, now: datetime, limits: Limits
 
 def _never_started(job: Job, limits: Limits) -> Due:
     """Without media the failure that was noted, where there was one, is the reason; else nobody sent anything."""
-    failures = {Reason.ROOM_SERVER_UNREACHABLE, Reason.ROOM_SERVER_REFUSED, Reason.SRTP_ERROR}
-    if job.reason in failures:
+    if job.reason in BLOCKED_BY:
         return Due(JobSignal.EXPIRED, Reason(job.reason), job.reason_detail or "")
     return Due(JobSignal.EXPIRED, Reason.NO_MEDIA, f"no RTP packet came within {limits.no_media_timeout_s:g} s")
 

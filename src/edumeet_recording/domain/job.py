@@ -125,6 +125,10 @@ class Reason(StrEnum):
     FINALIZE_ERROR = "finalize_error"
 
 
+BLOCKED_BY = frozenset({Reason.ROOM_SERVER_UNREACHABLE, Reason.ROOM_SERVER_REFUSED, Reason.SRTP_ERROR})
+"""Why a recording that has not begun gets no media; such a reason outlives a stop."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A stored recording job, as far as decisions need it; `version` guards every change (compare-and-set).

@@ -1,8 +1,10 @@
 """The spool as the agent keeps it: which captures are begun, what lies there of them, and what may go."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from edumeet_recording.media.tape import TapeError, decode_header, read_records
@@ -69,13 +71,13 @@ class Inventory:
         shutil.rmtree(capture_folder(self.spool, capture_id), ignore_errors=True)
 
     def bytes(self) -> int:
-        """What waits in the spool."""
+        """What waits in the spool; folders and files may vanish meanwhile, for they are shipped."""
         total = 0
-        for path in self.spool.glob(f"*/*{WHOLE}*"):
-            try:
-                total += path.stat().st_size
-            except FileNotFoundError:
-                continue  # shipped meanwhile
+        for folder, _, names in os.walk(self.spool):
+            for name in names:
+                if WHOLE in name:
+                    with suppress(FileNotFoundError):
+                        total += Path(folder, name).stat().st_size
         return total
 
 

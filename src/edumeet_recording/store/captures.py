@@ -95,8 +95,10 @@ async def insert(
     )
 
 
-async def by_id(conn: Connection, capture_id: str) -> Capture | None:
-    """One capture."""
+async def locked(conn: Connection, capture_id: str) -> Capture | None:
+    """One capture, read after its job was locked (`jobs.locked` says why)."""
+    if await _sql.lock_job_of(conn, id=capture_id) is None:
+        return None
     row = await _sql.capture_by_id(conn, id=capture_id)
     return None if row is None else _capture_of(row)
 

@@ -107,9 +107,12 @@ async def insert(
     return job_of(row)
 
 
-async def by_id(conn: Connection, job_id: str) -> Job | None:
-    """A job that exists and was not deleted."""
-    row = await _sql.job_by_id(conn, id=job_id)
+async def locked(conn: Connection, job_id: str) -> Job | None:
+    """A job that exists and was not deleted; nobody else changes it, or its captures, before the transaction ends.
+
+    Every command takes the job first, then its captures, then nodes: so none waits for another in a circle.
+    """
+    row = await _sql.locked_job(conn, id=job_id)
     return None if row is None else job_of(row)
 
 

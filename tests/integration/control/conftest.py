@@ -82,7 +82,7 @@ class Service:
         return (await self.commands.start(replace(NEW, **changes))).job_id
 
     async def job(self, job_id: str) -> Job:
-        job = await self.commands.db.run(lambda tx: jobs.by_id(tx.conn, job_id))
+        job = await self.commands.db.run(lambda tx: jobs.locked(tx.conn, job_id))
         assert job is not None
         return job
 

@@ -141,3 +141,14 @@ async def test_only_the_leader_speaks_to_room_servers_without_a_link(service: Se
     follower = ForwardingLoop(service.commands.db, SETTINGS, loop.links, lambda _url: room, lambda: False)
     await follower.tick()
     assert room.asked == []
+
+
+async def test_a_stop_does_not_forget_why_there_is_no_media(service: Service) -> None:
+    room = ARoomServer()
+    job_id, loop = await prepared(service, room)
+    room.failure = RoomServerUnreachable("POST http://room-server:3443: no address")
+    await loop.tick()
+    await service.commands.stop(job_id, None)
+    await service.drain(await service.pool.fetchval("SELECT id FROM captures"))
+    job = await service.job(job_id)
+    assert (job.status, job.reason) == (JobStatus.FAILED, Reason.ROOM_SERVER_UNREACHABLE)

@@ -3,8 +3,12 @@
 INSERT INTO captures (id, job_id, node_id, role, epoch, cost_mcpu, streams, created_at)
 VALUES (:id, :job_id, :node_id, :role::capture_role, :epoch, :cost_mcpu, :streams, :now);
 
+-- name: lock_job_of$
+-- Lock the job of a capture, before the capture is read.
+SELECT id FROM recording_jobs WHERE id = (SELECT job_id FROM captures WHERE id = :id) FOR UPDATE;
+
 -- name: capture_by_id^
--- One capture with its job's id and status.
+-- One capture.
 SELECT * FROM captures WHERE id = :id;
 
 -- name: captures_of_job

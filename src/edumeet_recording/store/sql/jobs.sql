@@ -39,9 +39,9 @@ RETURNING *
 )
 SELECT * FROM job;
 
--- name: job_by_id^
--- A job that was not deleted.
-SELECT * FROM recording_jobs WHERE id = :id AND deleted_at IS NULL;
+-- name: locked_job^
+-- A job that was not deleted, locked before anything that belongs to it.
+SELECT * FROM recording_jobs WHERE id = :id AND deleted_at IS NULL FOR UPDATE;
 
 -- name: advance_job^
 -- Compare-and-set of a job's state, with its event; nothing where the version is not the one that was read.
