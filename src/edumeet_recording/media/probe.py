@@ -1,17 +1,22 @@
 """What is in a finished file: read by libavformat as any player would, and decoded as far as is cheap."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.error import FFmpegError
+from av.packet import Packet
 from av.video.stream import VideoStream
 
 from edumeet_recording.domain.codecs import Kind
 
+Hear = Callable[["Packet[Any]", float], None]
+"""Takes a packet, and its time base in seconds."""
 DECODE_WHOLE_S = 120
 """Files up to this long are decoded from end to end."""
 DECODE_PART_S = 10
@@ -51,15 +56,20 @@ class Decoded:
     seconds: float
 
 
-def probe(path: Path) -> Probe:
-    """Read all packets of a file. Raises `av.FFmpegError` where it is none."""
+def probe(path: Path, hear: Hear | None = None) -> Probe:
+    """Read all packets of a file; `hear` gets those of its first audio track. Raises `av.FFmpegError`."""
     with av.open(str(path)) as container:
         streams = [*container.streams.video, *container.streams.audio]
         counts = {stream.index: _Count() for stream in streams}
+        heard = next(iter(container.streams.audio), None) if hear else None
+        heard_index, heard_base = (heard.index, float(heard.time_base or 0)) if heard else (-1, 0.0)
         for packet in container.demux(streams):
             pts = packet.pts
             if pts is not None and packet.size:
-                counts[packet.stream_index].add(pts, packet.duration or 0, packet.dts)
+                index = packet.stream_index
+                counts[index].add(pts, packet.duration or 0, packet.dts)
+                if hear is not None and index == heard_index:
+                    hear(packet, heard_base)
         probed = tuple(_probed(stream, counts[stream.index]) for stream in streams)
     return Probe(max((stream.end_s for stream in probed), default=0.0), probed)
 

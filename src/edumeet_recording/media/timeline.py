@@ -5,9 +5,11 @@ written once, holes of one are filled from the other, and video changes sources 
 """
 
 import heapq
-from collections.abc import Hashable, Iterator
+from bisect import bisect_left
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum, unique
+from operator import attrgetter
 from typing import NamedTuple
 
 from edumeet_recording.domain.codecs import Kind
@@ -80,6 +82,9 @@ class TimedFrame(NamedTuple):
     frame: Frame
 
 
+_DECODED_AT = attrgetter("dts_ns")
+
+
 class Sample(NamedTuple):
     """A frame as it is written; times in microseconds from the start of the file."""
 
@@ -124,23 +129,25 @@ class Holdback:
     """Sorts the frames of one capture by decoding time, holding each for `HOLD_NS` of arrival time."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, int, TimedFrame]] = []
-        self._count = 0
+        self._held: list[TimedFrame] = []
 
-    def push(self, frame: TimedFrame) -> None:
-        """Take a frame."""
-        self._count += 1
-        heapq.heappush(self._heap, (frame.dts_ns, self._count, frame))
+    def push(self, frames: Iterable[TimedFrame]) -> None:
+        """Take frames."""
+        self._held += frames
 
     def ready(self, now_ns: int) -> Iterator[TimedFrame]:
         """The frames nothing that arrives after `now_ns` can come before."""
-        while self._heap and self._heap[0][0] < now_ns - HOLD_NS:
-            yield heapq.heappop(self._heap)[2]
+        # Nearly sorted already: one sort of many is cheaper than a heap's push and pop of each.
+        self._held.sort(key=_DECODED_AT)
+        count = bisect_left(self._held, now_ns - HOLD_NS, key=_DECODED_AT)
+        ready, self._held = self._held[:count], self._held[count:]
+        yield from ready
 
     def rest(self) -> Iterator[TimedFrame]:
         """All that is held: the capture is over."""
-        while self._heap:
-            yield heapq.heappop(self._heap)[2]
+        self._held.sort(key=_DECODED_AT)
+        yield from self._held
+        self._held = []
 
 
 @dataclass(slots=True)

@@ -22,6 +22,7 @@ from edumeet_recording.node.findings import Written, notes_of, track_facts
 from edumeet_recording.node.frames import frames, readers
 from edumeet_recording.node.mux import INTERMEDIATE, decodable
 from edumeet_recording.node.parts import PartWriter
+from edumeet_recording.node.pictures import Waveform
 from edumeet_recording.node.scan import Scan, Track, scan
 from edumeet_recording.node.transcode import Converter, TranscodeFailed, convert
 from edumeet_recording.wire.node_link import FinalizeDone, FinalizedStream, FinalizeFailed, FinalizeTask
@@ -90,6 +91,7 @@ async def _make(task: FinalizeTask, store: FileStore, work_dir: Path, converter:
     made = await _files(task, tape, scanned.tracks, work_dir, converter=converter, say=say)
 
     say("check", 0.0)
+    wave = Waveform(made.written.duration_s) if task.output.thumbnails else None
     files = [
         checked(
             f"{task.output_prefix}/{path.name}",
@@ -98,10 +100,11 @@ async def _make(task: FinalizeTask, store: FileStore, work_dir: Path, converter:
             made=made.made,
             encoder=made.encoder,
             filled=made.written.filled,
+            wave=wave,
         )
         for path, part in zip(made.paths, made.written.parts, strict=True)
     ]
-    besides = make_assets(task, files, made.paths)
+    besides = make_assets(task, files, made.paths, wave)
     told = report.build(
         job_id=task.job_id,
         attempt=task.attempt,

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from edumeet_recording.media import report
 from edumeet_recording.media.probe import decode, probe
 from edumeet_recording.media.report import AssetFacts, AssetKind, FileFacts
 from edumeet_recording.node.parts import Part
-from edumeet_recording.node.pictures import Picture, Stretch, poster, thumbnails, waveform
+from edumeet_recording.node.pictures import Picture, Stretch, Waveform, poster, thumbnails
 from edumeet_recording.wire.node_link import FinalizeTask
 
 
@@ -41,9 +41,13 @@ class Besides:
         return AssetFacts(kind, key, len(data), hashlib.sha256(data).hexdigest())
 
 
-def checked(key: str, path: Path, part: Part, *, made: str, encoder: str | None, filled: int) -> FileFacts:
-    """The facts of a finished file, by reading it again as a player would."""
-    probed = probe(path)
+def checked(
+    key: str, path: Path, part: Part, *, made: str, encoder: str | None, filled: int, wave: Waveform | None
+) -> FileFacts:
+    """The facts of a finished file, by reading it again as a player would; `wave` hears its sound."""
+    if wave is not None:
+        wave.begin(part.start_us / 1e6)
+    probed = probe(path, wave and wave.hear)
     return FileFacts(
         key=key,
         bytes=path.stat().st_size,
@@ -60,26 +64,28 @@ def checked(key: str, path: Path, part: Part, *, made: str, encoder: str | None,
     )
 
 
-def make_assets(task: FinalizeTask, files: Sequence[FileFacts], paths: Sequence[Path]) -> Besides:
-    """All that is stored beside the file. What cannot be made is a note: it is no reason to have no recording."""
+def make_assets(
+    task: FinalizeTask, files: Sequence[FileFacts], paths: Sequence[Path], wave: Waveform | None
+) -> Besides:
+    """All that is stored beside the file, pictures where `wave` was heard.
+
+    What cannot be made is a note: it is no reason to have no recording.
+    """
     besides = Besides(task.output_prefix)
     if len(files) > 1:
         besides.facts += (AssetFacts(AssetKind.PART, one.key, one.bytes, one.sha256) for one in files[1:])
         manifest = {"version": 1, "jobId": task.job_id, "parts": report.parts(files)}
         besides.document(AssetKind.MANIFEST, "manifest.json", manifest)
-    if not task.output.thumbnails:
+    if wave is None:
         return besides
     stretches = [Stretch(path, one.start_s, one.probe.duration_s) for path, one in zip(paths, files, strict=True)]
-    _try(besides, "poster and thumbnails", lambda: _pictures(besides, stretches))
-    _try(besides, "waveform", lambda: _sound(besides, stretches))
-    return besides
-
-
-def _try(besides: Besides, what: str, make: Callable[[], None]) -> None:
     try:
-        make()
+        _pictures(besides, stretches)
     except FFmpegError as error:
-        besides.notes.append(f"{what} could not be made: {error}")
+        besides.notes.append(f"poster and thumbnails could not be made: {error}")
+    if (heard := wave.document()) is not None:
+        besides.document(AssetKind.WAVEFORM, "waveform.json", heard)
+    return besides
 
 
 def _pictures(besides: Besides, stretches: Sequence[Stretch]) -> None:
@@ -87,11 +93,6 @@ def _pictures(besides: Besides, stretches: Sequence[Stretch]) -> None:
         besides.picture(AssetKind.POSTER, "poster.jpg", first)
     for number, picture in enumerate(thumbnails(stretches), 1):
         besides.picture(AssetKind.THUMBNAIL, f"thumbnail-{number:03d}.jpg", picture)
-
-
-def _sound(besides: Besides, stretches: Sequence[Stretch]) -> None:
-    if (made := waveform(stretches)) is not None:
-        besides.document(AssetKind.WAVEFORM, "waveform.json", made)
 
 
 def _sha256(path: Path) -> str:

@@ -1,8 +1,9 @@
 """Second pass over a tape: the frames of every track, in the order they are to be written."""
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from edumeet_recording.domain.codecs import Codec, Kind
 from edumeet_recording.media.depacketize import Depacketizer, Frame, depacketizer_for, opus_duration, pcm_duration
@@ -13,13 +14,17 @@ from edumeet_recording.node.fetch import FetchedCapture
 from edumeet_recording.node.scan import Track
 
 NS = 1_000_000_000
+_DURATION: Mapping[Codec, Callable[[bytes], int]] = MappingProxyType(
+    {Codec.OPUS: opus_duration, Codec.PCMU: pcm_duration, Codec.PCMA: pcm_duration}
+)
 
 
 @dataclass(slots=True)
 class SourceReader:
     """Packets of one source in, placed frames out."""
 
-    codec: Codec
+    duration: Callable[[bytes], int] | None
+    """Samples of a frame; None for video, where only the successor tells."""
     clock_rate: int
     timeline: SourceTimeline
     depacketizer: Depacketizer
@@ -42,18 +47,14 @@ class SourceReader:
         return self.timeline.place(frame, duration_ns=self._duration_ns(frame), lost=lost)
 
     def _duration_ns(self, frame: Frame) -> int:
-        if self.codec is Codec.OPUS:
-            return opus_duration(frame.data) * NS // 48000
-        if self.codec in (Codec.PCMU, Codec.PCMA):
-            return pcm_duration(frame.data) * NS // self.clock_rate
-        return 0
+        return 0 if self.duration is None else self.duration(frame.data) * NS // self.clock_rate
 
 
 def readers(tracks: Sequence[Track]) -> dict[Source, SourceReader]:
     """A reader for every source of the tracks."""
     return {
         source: SourceReader(
-            track.codec,
+            _DURATION.get(track.codec),
             track.stream.clock_rate,
             SourceTimeline(
                 track=track.number,
@@ -92,11 +93,9 @@ def _capture_frames(
             arrival_ns = record[0]
             taken = demux.take(record)
             if taken is not None and (reader := mine.get(taken[0])) is not None:
-                for frame in reader.push(taken[1]):
-                    held.push(frame)
+                held.push(reader.push(taken[1]))
         on_chunk()
         yield from held.ready(arrival_ns)
     for reader in mine.values():
-        for frame in reader.flush():
-            held.push(frame)
+        held.push(reader.flush())
     yield from held.rest()

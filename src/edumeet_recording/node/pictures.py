@@ -7,12 +7,13 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import inf
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
-from av.audio.stream import AudioStream
 from av.error import FFmpegError
 from av.packet import Packet
 from av.video.frame import VideoFrame
@@ -107,56 +108,52 @@ def _jpeg(frame: VideoFrame, start_s: float) -> Picture:
     return Picture(start_s + (frame.time or 0.0), width, height, b"".join(bytes(packet) for packet in packets))
 
 
-def waveform(stretches: Sequence[Stretch]) -> dict[str, object] | None:
-    """Lowest and highest sample of each pixel of the first audio track, as JSON of audiowaveform's data format 2.
+class Waveform:
+    """Hears the packets of a recording's first audio track, and keeps the lowest and highest sample of each pixel."""
 
-    None without audio. Raises `av.FFmpegError`.
-    """
-    samples = int(_length_s(stretches) * RATE_HZ)
-    per_pixel = PIXEL_SAMPLES * max(1, -(-samples // (PIXEL_SAMPLES * MAX_PIXELS)))
-    pixels = np.zeros((samples // per_pixel + 1, 2))
-    most = SAMPLED_PACKETS if _length_s(stretches) > WHOLE_S else 0
-    heard = False
-    for stretch in stretches:
-        for pixel, frame in _sound(stretch, per_pixel / RATE_HZ, most):
-            heard = True
-            if 0 <= pixel < len(pixels):
-                low, high = _extent(frame)
-                pixels[pixel] = min(pixels[pixel, 0], low), max(pixels[pixel, 1], high)
-    if not heard:
-        return None
-    data: list[int] = np.clip(np.rint(pixels * 127), -128, 127).astype(int).ravel().tolist()
-    return {
-        "version": 2,
-        "channels": 1,
-        "sample_rate": RATE_HZ,
-        "samples_per_pixel": per_pixel,
-        "bits": 8,
-        "length": len(pixels),
-        "data": data,
-    }
+    def __init__(self, duration_s: float) -> None:
+        samples = int(duration_s * RATE_HZ)
+        self._per_pixel = PIXEL_SAMPLES * max(1, -(-samples // (PIXEL_SAMPLES * MAX_PIXELS)))
+        self._pixels = np.zeros((samples // self._per_pixel + 1, 2))
+        self._most = SAMPLED_PACKETS if duration_s > WHOLE_S else inf
+        self._first = 0.0
+        self._last, self._count = -1, 0
+        self._heard = False
 
+    def begin(self, start_s: float) -> None:
+        """What comes now is of a file that begins at `start_s`."""
+        self._first = start_s * RATE_HZ / self._per_pixel
 
-def _sound(stretch: Stretch, pixel_s: float, most: int) -> Iterator[tuple[int, AudioFrame]]:
-    """The first `most` frames of each pixel, all of them where `most` is 0, with the pixel's number."""
-    with av.open(str(stretch.path)) as container:
-        if not container.streams.audio:
+    def hear(self, packet: "Packet[Any]", time_base: float) -> None:
+        """Take a packet; `time_base` in seconds."""
+        if packet.pts is None:
             return
-        stream = container.streams.audio[0]
-        pixels_a_tick = float(stream.time_base or 0) / pixel_s
-        first = stretch.start_s / pixel_s
-        last, count = -1, 0
-        for packet in container.demux(stream):
-            if packet.pts is None:
-                continue
-            pixel = int(first + packet.pts * pixels_a_tick)
-            last, count = pixel, count + 1 if pixel == last else 1
-            if not most or count <= most:
-                for frame in _decoded(packet):
-                    yield pixel, frame
+        pixel = int(self._first + packet.pts * time_base * RATE_HZ / self._per_pixel)
+        self._last, self._count = pixel, self._count + 1 if pixel == self._last else 1
+        if self._count > self._most or not 0 <= pixel < len(self._pixels):
+            return
+        for frame in _decoded(packet):
+            self._heard = True
+            low, high = _extent(frame)
+            self._pixels[pixel] = min(self._pixels[pixel, 0], low), max(self._pixels[pixel, 1], high)
+
+    def document(self) -> dict[str, Any] | None:
+        """JSON of audiowaveform's data format 2; None where nothing was heard."""
+        if not self._heard:
+            return None
+        data: list[int] = np.clip(np.rint(self._pixels * 127), -128, 127).astype(int).ravel().tolist()
+        return {
+            "version": 2,
+            "channels": 1,
+            "sample_rate": RATE_HZ,
+            "samples_per_pixel": self._per_pixel,
+            "bits": 8,
+            "length": len(self._pixels),
+            "data": data,
+        }
 
 
-def _decoded(packet: "Packet[AudioStream]") -> list[AudioFrame]:
+def _decoded(packet: "Packet[Any]") -> list[AudioFrame]:
     try:
         return packet.decode()
     except FFmpegError:

@@ -217,7 +217,7 @@ def test_frames_without_b_frames_are_decoded_when_they_are_shown() -> None:
 def test_frames_are_sorted_for_as_long_as_they_are_held() -> None:
     held = Holdback()
     for at_ms in (50, 0, 40):
-        held.push(timed(at_ms))
+        held.push([timed(at_ms)])
 
     early = [frame.pts_ns for frame in held.ready(START_NS + 45 * MS + HOLD_NS)]
 
