@@ -19,7 +19,7 @@ Hear = Callable[["Packet[Any]", float], None]
 """Takes a packet, and its time base in seconds."""
 DECODE_WHOLE_S = 120
 """Files up to this long are decoded from end to end."""
-DECODE_PART_S = 10
+DECODE_PART_S = 5
 """Of longer ones, so much at the start, in the middle and at the end."""
 
 

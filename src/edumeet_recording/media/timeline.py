@@ -175,6 +175,8 @@ class TrackTimeline:
     def __init__(self, kind: Kind) -> None:
         self.summary = TrackSummary()
         self._audio = kind is Kind.AUDIO
+        self._longest_us = (AUDIO_GAP_NS if self._audio else VIDEO_GAP_NS) // 1000 - 1
+        """Between the times of two frames, where there can be no gap; what an audio frame lasts comes on top."""
         self._last: TimedFrame | None = None
         self._sample: Sample | None = None
         self._in_step: dict[Hashable, bool] = {}
@@ -195,7 +197,7 @@ class TrackTimeline:
         pts_us = max((timed.pts_ns - start_ns) // 1000, dts_us, 0)
         frame = timed.frame
         sample = _new(Sample, (timed.track, pts_us, dts_us, duration_ns // 1000, frame.key, frame.data))
-        if last is not None and before is not None:
+        if last is not None and before is not None and pts_us - before.pts_us > self._longest_us:
             self._watch_gap(timed, last, sample, before)
         self._sum_up(timed, sample)
         self._last, self._sample = timed, sample

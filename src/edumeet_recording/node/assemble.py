@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -36,6 +37,10 @@ class FileStore(ChunkStore, Protocol):
 
     async def put_file(self, key: str, path: Path) -> None:
         """Store a file. Raises `Unavailable`."""
+        ...
+
+    async def adopt(self, key: str, path: Path) -> bool:
+        """Store a file as a second name of the same bytes on disk; False where that cannot be. Raises `Unavailable`."""
         ...
 
     async def put_bytes(self, key: str, data: bytes) -> None:
@@ -210,8 +215,16 @@ async def _store(
     for key, data in besides.contents.items():
         await store.put_bytes(key, data)
     for file, path in zip(files, paths, strict=True):
-        await store.put_file(file.key, path)
+        await asyncio.to_thread(_settle, path)
+        if not await store.adopt(file.key, path):
+            await store.put_file(file.key, path)
     await store.put_bytes(done.report_key, json.dumps(done.report, indent=2).encode())
+
+
+def _settle(path: Path) -> None:
+    """Have a file on the disk, not only on its way there: a second name is no copy."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _done(
