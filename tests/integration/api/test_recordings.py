@@ -86,6 +86,9 @@ async def test_a_recording_from_start_to_file(client: httpx2.AsyncClient, orches
         "includeAudio": True,
         "includeVideo": True,
         "maxDuration": None,
+        "copy": "prefer",
+        "thumbnails": True,
+        "customFFmpegArgs": [],
     }
     assert [stream["codecName"] for stream in started["streams"]] == ["opus", "h264"]
     assert started["rtpForwarding"] is None

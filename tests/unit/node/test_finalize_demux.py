@@ -124,3 +124,22 @@ def test_sender_reports_find_their_source() -> None:
     assert list(demux.reports(record(101, 5, 2))) == []
     assert list(demux.reports(Record(2, 1, RecordKind.RTCP, memoryview(b"\x80\xc8\xff\xff")))) == []
     assert demux.foreign == 1
+
+
+def test_the_second_pass_takes_what_the_first_saw() -> None:
+    broken = Record(1, 1, RecordKind.RTP, memoryview(b"\x90" + record(101, 5, 9).payload[1:12]))
+    records = [
+        record(101, 5, 7),
+        record(102, 6, 1, (8).to_bytes(2) + b"again"),
+        broken,
+        record(101, 5, 0xFFFF),
+        record(101, 5, 0),
+        record(99, 5, 1),
+        record(101, 5, 1, stream=4),
+    ]
+    first, second = CaptureDemux(0, [VIDEO]), CaptureDemux(0, [VIDEO])
+
+    for one in records:
+        glimpse = first.glance(one)
+        item = None if glimpse is None else first.ordered(glimpse, one)
+        assert second.take(one) == (None if glimpse is None or item is None else (glimpse.source, item))
