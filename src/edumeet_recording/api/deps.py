@@ -146,7 +146,12 @@ def deps_of(connection: HTTPConnection) -> ApiDeps:
     return connection.app.state.deps
 
 
-Deps = Annotated[ApiDeps, Depends(deps_of)]
+async def _deps(connection: HTTPConnection) -> ApiDeps:
+    """A coroutine, for FastAPI gives plain functions to a thread, which costs more than most requests."""
+    return deps_of(connection)
+
+
+Deps = Annotated[ApiDeps, Depends(_deps)]
 
 _bearer = HTTPBearer(auto_error=False, bearerFormat="JWT", scheme_name="token")
 _node_bearer = HTTPBearer(auto_error=False, scheme_name="nodeToken")
@@ -163,7 +168,7 @@ def _needs(scope: Scope) -> Callable[[ApiDeps, _Credentials], Awaitable[Principa
     return caller
 
 
-def _node_token(credentials: Annotated[_Credentials, Security(_node_bearer)]) -> str | None:
+async def _node_token(credentials: Annotated[_Credentials, Security(_node_bearer)]) -> str | None:
     return credentials.credentials if credentials else None
 
 

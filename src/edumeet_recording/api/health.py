@@ -54,7 +54,7 @@ async def _check(name: str, check: Callable[[], Awaitable[None]], missing: dict[
         missing[name] = error.message
 
 
-def _prober_of(request: Request) -> Prober:
+async def _prober_of(request: Request) -> Prober:
     return request.app.state.prober
 
 

@@ -1,8 +1,8 @@
 """Tells room servers where to send, and when to stop: what is prepared gets forwarded, what is over does not."""
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -33,26 +33,43 @@ STOP_ATTEMPTS = 10
 """A room server that cannot be told to stop for this often is left alone: the node's port is closed anyway."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ForwardingLoop:
-    """One replica's share of the room servers: those linked here, and on the leader those without a link."""
+    """One replica's share of the room servers: those linked here, and on the leader those without a link.
+
+    Requests run on `tasks` beyond the tick that began them: a slow room server holds up nobody else.
+    """
 
     db: Transactor
     settings: OrchestratorSettings
     links: RoomLinks
     at_url: Callable[[str], RoomServer]
     leading: Callable[[], bool]
+    tasks: asyncio.TaskGroup
+    _busy: dict[str, asyncio.Task[None]] = field(default_factory=dict[str, asyncio.Task[None]])
 
     async def tick(self) -> None:
-        """Tell every room server what it is still to be told; none waits for another."""
+        """Begin to tell every room server what it is still to be told."""
         linked, leading = self.links.linked, self.leading()
         start = await self.db.run(lambda tx: captures.to_forward(tx.conn, linked, leading, tx.now))
         stop = await self.db.run(lambda tx: captures.to_unforward(tx.conn, linked, leading, tx.now))
-        async with asyncio.TaskGroup() as tasks:
-            for wanted in start:
-                tasks.create_task(self._configure(wanted))
-            for over in stop:
-                tasks.create_task(self._stop(over))
+        for forwarding, tell in [(each, self._configure) for each in start] + [(each, self._stop) for each in stop]:
+            if forwarding.capture.id not in self._busy:
+                self._busy[forwarding.capture.id] = self.tasks.create_task(self._tell(forwarding, tell))
+
+    def close(self) -> None:
+        """Wait for no answer any more: who leads next asks again."""
+        for task in self._busy.values():
+            task.cancel()
+
+    async def _tell(self, forwarding: Forwarding, tell: Callable[[Forwarding], Awaitable[None]]) -> None:
+        try:
+            await tell(forwarding)
+        except Exception:
+            # the capture is still to be told, and the next tick begins anew
+            log.exception("forwarding_broke", capture_id=forwarding.capture.id)
+        finally:
+            del self._busy[forwarding.capture.id]
 
     def _server(self, forwarding: Forwarding) -> RoomServer:
         return self.links.get(forwarding.room_server_id) or self.at_url(forwarding.room_server_url)

@@ -1,7 +1,7 @@
 """The links of FFmpeg nodes: observed state up, desired state down; any replica can hold any node's link."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import structlog
@@ -25,6 +25,7 @@ from edumeet_recording.wire.node_link import (
     Hello,
     Journal,
     NodeLoad,
+    NodeMessage,
     OrchestratorMessage,
     Report,
 )
@@ -34,6 +35,9 @@ log = structlog.get_logger()
 PROTOCOL_ERROR = 1002
 GOING_AWAY = 1001
 REPLACED = 4000
+INBOX_MESSAGES = 1000
+REPORTS_AT_ONCE = 4
+"""Transactions with which the links of this replica apply reports; the API needs connections too."""
 
 
 async def desired_of(db: Transactor, node_id: str) -> Desired:
@@ -86,9 +90,17 @@ class NodeSession:
         self.changed = asyncio.Event()
         self.changed.set()
         self.sent_revision = -1
+        self.inbox: asyncio.Queue[NodeMessage] = asyncio.Queue(INBOX_MESSAGES)
         self._applied: dict[str, tuple[object, ...]] = {}
 
-    def news(self, reports: tuple[CaptureReport, ...]) -> list[CaptureReport]:
+    async def next_messages(self) -> list[NodeMessage]:
+        """All that has come and was not applied yet; at least one."""
+        messages = [await self.inbox.get()]
+        while not self.inbox.empty():
+            messages.append(self.inbox.get_nowait())
+        return messages
+
+    def news(self, reports: Iterable[CaptureReport]) -> list[CaptureReport]:
         """The reports that say something of state that was not applied yet."""
         return [report for report in reports if self._applied.get(report.capture_id) != _state_of(report)]
 
@@ -116,6 +128,7 @@ class NodeLinks:
         self._sessions: dict[str, NodeSession] = {}
         self._beats: dict[str, NodeLoad] = {}
         self._stats: dict[str, dict[str, Any]] = {}
+        self._applying = asyncio.Semaphore(REPORTS_AT_ONCE)
 
     def wake(self, node_id: str) -> None:
         """What this node should do has changed; no id: any of them. Unknown ids are other replicas' nodes."""
@@ -133,9 +146,10 @@ class NodeLinks:
         log.info("node_linked", node_id=node_id)
         try:
             async with asyncio.TaskGroup() as tasks:
-                writer = tasks.create_task(self._write(session))
+                working = [tasks.create_task(work) for work in (self._write(session), self._apply(session))]
                 await self._read(session)
-                writer.cancel()
+                for task in working:
+                    task.cancel()
         except* LinkClosed:
             pass
         finally:
@@ -164,29 +178,40 @@ class NodeLinks:
                 log.warning("node_message_refused", node_id=session.node_id, error=str(error))
                 await session.transport.close(PROTOCOL_ERROR, "not a message of this protocol")
                 return
-            match message:
-                case Hello():
-                    session.changed.set()
-                case Heartbeat():
-                    await self._heartbeat(session, message)
-                case Report():
-                    await self._reports(session, message.captures)
-                case Journal():
+            await session.inbox.put(message)
+
+    async def _apply(self, session: NodeSession) -> None:
+        while True:
+            messages = await session.next_messages()
+            if any(isinstance(message, Hello) for message in messages):
+                session.changed.set()
+            said = [message for message in messages if isinstance(message, Heartbeat | Report)]
+            await self._reports(session, {report.capture_id: report for each in said for report in each.captures})
+            beats = [message for message in said if isinstance(message, Heartbeat)]
+            if beats:
+                await self._heartbeat(session, beats[-1])
+            for message in messages:
+                if isinstance(message, Journal):
                     await self._journal(session, message)
 
+    async def _reports(self, session: NodeSession, newest: dict[str, CaptureReport]) -> None:
+        """Apply the newest report of each capture, for it says the whole of it; captures do not wait for each other."""
+        async with asyncio.TaskGroup() as tasks:
+            for report in session.news(newest.values()):
+                tasks.create_task(self._report(session, report))
+
+    async def _report(self, session: NodeSession, report: CaptureReport) -> None:
+        async with self._applying:
+            await self._commands.report(session.node_id, report)
+        session.applied(report)
+
     async def _heartbeat(self, session: NodeSession, beat: Heartbeat) -> None:
+        """After the reports: what a stream did before is told by the numbers that are kept."""
         self._beats[session.node_id] = beat.load
-        await self._reports(session, beat.captures)
-        # After the reports: what a stream did before is told by the numbers that are kept.
         for report in beat.captures:
             self._stats[report.capture_id] = stats_row(session.node_id, report)
         session.forget({report.capture_id for report in beat.captures})
         await renew(self._db, self._commands.settings, session.node_id, beat.finalizing)
-
-    async def _reports(self, session: NodeSession, reports: tuple[CaptureReport, ...]) -> None:
-        for report in session.news(reports):
-            await self._commands.report(session.node_id, report)
-            session.applied(report)
 
     async def _journal(self, session: NodeSession, journal: Journal) -> None:
         await self._commands.journal(session.node_id, journal.entries)

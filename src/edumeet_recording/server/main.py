@@ -92,13 +92,15 @@ async def run_orchestrator(
             watch=WatchHub(pool),
             webhooks=Webhooks(db, client),
         )
-        loops = _loops(parts)
         subscriptions = stack.enter_context(ExitStack())
-        _subscribe(subscriptions, listener, loops, parts.node_links)
         async with asyncio.TaskGroup() as tasks:
+            forwarding = _forwarding(parts, tasks)
+            loops = _loops(parts, forwarding)
+            _subscribe(subscriptions, listener, loops, parts.node_links)
             background = [notifier.run(), listener.run(), parts.leadership.run(), *(loop.run() for loop in loops)]
             running = [tasks.create_task(work) for work in background]
             await _serve_api(parts, listening, stop, started)
+            forwarding.close()
             for task in running:
                 task.cancel()
     log.info("orchestrator_stopped")
@@ -114,7 +116,15 @@ async def _database(settings: OrchestratorSettings) -> AsyncGenerator[str]:
         yield dsn
 
 
-def _loops(parts: _Parts) -> list[Loop]:
+def _forwarding(parts: _Parts, tasks: asyncio.TaskGroup) -> ForwardingLoop:
+    def at_url(url: str) -> HttpRoomServer:
+        return HttpRoomServer(url, parts.client)
+
+    leadership = parts.leadership
+    return ForwardingLoop(parts.db, parts.settings, parts.room_links, at_url, lambda: leadership.leading, tasks)
+
+
+def _loops(parts: _Parts, forwarding: ForwardingLoop) -> list[Loop]:
     db, settings, leadership = parts.db, parts.settings, parts.leadership
 
     def led(tick: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
@@ -124,10 +134,6 @@ def _loops(parts: _Parts) -> list[Loop]:
 
         return leader_tick
 
-    def at_url(url: str) -> HttpRoomServer:
-        return HttpRoomServer(url, parts.client)
-
-    forwarding = ForwardingLoop(db, settings, parts.room_links, at_url, lambda: leadership.leading)
     health = HealthLoop(db, settings, parts.captures, parts.client)
     return [
         Loop("heartbeats", parts.node_links.flush_tick, 0.5),

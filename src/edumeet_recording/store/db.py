@@ -57,6 +57,7 @@ async def open_pool(dsn: str, size: int) -> AsyncGenerator[Pool]:
             min_size=1,
             max_size=size,
             init=_speak_json,
+            reset=_keep_session,
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=COMMAND_TIMEOUT_S,
             server_settings={"application_name": "edumeet-recording"},
@@ -73,6 +74,10 @@ async def open_pool(dsn: str, size: int) -> AsyncGenerator[Pool]:
 async def _speak_json(connection: asyncpg.Connection) -> None:
     for name in ("json", "jsonb"):
         await connection.set_type_codec(name, schema="pg_catalog", encoder=_encode_json, decoder=json.loads)
+
+
+async def _keep_session(_connection: object) -> None:
+    """Nothing we do changes a session: a reset would cost every transaction a round trip."""
 
 
 def _encode_json(value: object) -> str:

@@ -1,5 +1,7 @@
 """Room servers are told what to forward and when to stop, again until they listen."""
 
+import asyncio
+
 from tests.integration.control.conftest import SETTINGS, Service
 
 from edumeet_recording.control.forwarding import ForwardingLoop
@@ -51,6 +53,12 @@ class ARoomServer:
         self.asked.append(request)
 
 
+async def tick(loop: ForwardingLoop) -> None:
+    """A tick, and all that it began."""
+    async with asyncio.TaskGroup() as loop.tasks:
+        await loop.tick()
+
+
 async def prepared(service: Service, room: ARoomServer) -> tuple[str, ForwardingLoop]:
     await service.room_server()
     await service.node()
@@ -60,14 +68,16 @@ async def prepared(service: Service, room: ARoomServer) -> tuple[str, Forwarding
     assert [stream.ssrc for stream in capture.streams] == [None, None], "the room server picks its own"
     await service.prepare()
     links = RoomLinks(service.commands.db, "replica", 1.0)
-    return job_id, ForwardingLoop(service.commands.db, SETTINGS, links, lambda _url: room, lambda: True)
+    return job_id, ForwardingLoop(
+        service.commands.db, SETTINGS, links, lambda _url: room, lambda: True, asyncio.TaskGroup()
+    )
 
 
 async def test_a_prepared_capture_is_forwarded_once_and_its_streams_confirmed(service: Service) -> None:
     room = ARoomServer()
     job_id, loop = await prepared(service, room)
-    await loop.tick()
-    await loop.tick()
+    await tick(loop)
+    await tick(loop)
     (request,) = room.asked
     assert isinstance(request, ConfigureForwarding)
     assert (request.job_id, request.epoch, request.peer_id) == (job_id, 1, "peer-456")
@@ -88,15 +98,15 @@ async def test_an_unreachable_room_server_is_named_and_asked_again(service: Serv
     room = ARoomServer()
     job_id, loop = await prepared(service, room)
     room.failure = RoomServerUnreachable("POST http://room-server:3443: no address")
-    await loop.tick()
+    await tick(loop)
     job = await service.job(job_id)
     assert (job.status, job.reason) == (JobStatus.INITIALIZING, Reason.ROOM_SERVER_UNREACHABLE)
     assert "room-server:3443" in (job.reason_detail or "")
     room.failure = None
-    await loop.tick()
+    await tick(loop)
     assert room.asked == [], "not before its back-off is over"
     await service.pool.execute("UPDATE captures SET forwarding_retry_at = NULL")
-    await loop.tick()
+    await tick(loop)
     assert len(room.asked) == 1
 
 
@@ -104,11 +114,11 @@ async def test_a_refusal_and_an_answer_without_streams_are_reasons(service: Serv
     room = ARoomServer()
     job_id, loop = await prepared(service, room)
     room.failure = RoomServerRefused("no such peer", code="no_such_peer")
-    await loop.tick()
+    await tick(loop)
     assert (await service.job(job_id)).reason == Reason.ROOM_SERVER_REFUSED
     room.failure, room.leaves_out = None, {0, 1}
     await service.pool.execute("UPDATE captures SET forwarding_retry_at = NULL")
-    await loop.tick()
+    await tick(loop)
     assert (await service.job(job_id)).reason_detail == "the room server forwards none of the streams"
 
 
@@ -116,7 +126,7 @@ async def test_a_peer_without_camera_is_recorded_all_the_same(service: Service) 
     room = ARoomServer()
     room.leaves_out = {1}
     _, loop = await prepared(service, room)
-    await loop.tick()
+    await tick(loop)
     (capture,) = (await service.desired()).captures
     assert [(stream.ssrc, stream.source_ip) for stream in capture.streams] == [(1000, "127.0.0.1"), (None, "127.0.0.1")]
 
@@ -124,22 +134,24 @@ async def test_a_peer_without_camera_is_recorded_all_the_same(service: Service) 
 async def test_stopping_is_told_until_heard(service: Service) -> None:
     room = ARoomServer()
     job_id, loop = await prepared(service, room)
-    await loop.tick()
+    await tick(loop)
     await service.commands.stop(job_id, None)
     room.failure = RoomServerUnreachable("away")
-    await loop.tick()
+    await tick(loop)
     room.failure = None
     await service.pool.execute("UPDATE captures SET forwarding_retry_at = NULL")
-    await loop.tick()
-    await loop.tick()
+    await tick(loop)
+    await tick(loop)
     assert [request.type for request in room.asked] == ["configure-rtp-forwarding", "stop-rtp-forwarding"]
 
 
 async def test_only_the_leader_speaks_to_room_servers_without_a_link(service: Service) -> None:
     room = ARoomServer()
     _, loop = await prepared(service, room)
-    follower = ForwardingLoop(service.commands.db, SETTINGS, loop.links, lambda _url: room, lambda: False)
-    await follower.tick()
+    follower = ForwardingLoop(
+        service.commands.db, SETTINGS, loop.links, lambda _url: room, lambda: False, asyncio.TaskGroup()
+    )
+    await tick(follower)
     assert room.asked == []
 
 
@@ -147,8 +159,40 @@ async def test_a_stop_does_not_forget_why_there_is_no_media(service: Service) ->
     room = ARoomServer()
     job_id, loop = await prepared(service, room)
     room.failure = RoomServerUnreachable("POST http://room-server:3443: no address")
-    await loop.tick()
+    await tick(loop)
     await service.commands.stop(job_id, None)
     await service.drain(await service.pool.fetchval("SELECT id FROM captures"))
     job = await service.job(job_id)
     assert (job.status, job.reason) == (JobStatus.FAILED, Reason.ROOM_SERVER_UNREACHABLE)
+
+
+async def test_a_slow_room_server_holds_up_nobody_and_is_asked_once(service: Service) -> None:
+    room = ARoomServer()
+    _, loop = await prepared(service, room)
+    answering = asyncio.Event()
+    configure = room.configure
+
+    async def slow(request: ConfigureForwarding) -> Configured:
+        await answering.wait()
+        return await configure(request)
+
+    room.configure = slow
+    async with asyncio.TaskGroup() as loop.tasks:
+        await loop.tick()
+        await loop.tick()
+        answering.set()
+    assert len(room.asked) == 1
+
+
+async def test_what_is_under_way_is_left_at_the_end(service: Service) -> None:
+    room = ARoomServer()
+    _, loop = await prepared(service, room)
+
+    async def never(_request: ConfigureForwarding) -> Configured:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    room.configure = never
+    async with asyncio.timeout(5), asyncio.TaskGroup() as loop.tasks:
+        await loop.tick()
+        loop.close()

@@ -1,12 +1,13 @@
 """What streams do becomes events of their job, each change once; keys get where they are needed, and nowhere else."""
 
+import asyncio
 import base64
 import json
 from dataclasses import replace
 from datetime import timedelta
 
 from tests.integration.control.conftest import AUDIO, SETTINGS, VIDEO, Service
-from tests.integration.control.test_forwarding import ARoomServer
+from tests.integration.control.test_forwarding import ARoomServer, tick
 from tests.integration.control.test_links import linked
 from tests.waiting import eventually
 
@@ -163,7 +164,8 @@ async def encrypted(service: Service, room: ARoomServer) -> None:
     await service.node()
     await service.start(forwarding="room-server")
     await service.prepare()
-    await ForwardingLoop(db, encrypting, RoomLinks(db, "replica", 1.0), lambda _url: room, lambda: True).tick()
+    links = RoomLinks(db, "replica", 1.0)
+    await tick(ForwardingLoop(db, encrypting, links, lambda _url: room, lambda: True, asyncio.TaskGroup()))
 
 
 async def test_a_room_server_is_asked_for_srtp_with_the_key_that_the_node_has(service: Service) -> None:

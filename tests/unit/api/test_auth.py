@@ -1,6 +1,7 @@
 """Who gets in: keys, algorithms, times, scopes and tenants."""
 
 import asyncio
+import functools
 import json
 from typing import Any
 
@@ -34,6 +35,12 @@ ENDPOINTS = [
     ("POST", "/api/recordings/start", Scope.RECORDINGS_WRITE),
     ("POST", "/api/recordings/job-1/stop", Scope.RECORDINGS_WRITE),
     ("POST", "/api/recordings/job-1/cancel", Scope.RECORDINGS_WRITE),
+    ("POST", "/api/recordings/job-1/retry", Scope.RECORDINGS_WRITE),
+    ("GET", "/api/recordings/job-1/assets/poster.jpg", Scope.RECORDINGS_READ),
+    ("POST", "/api/webhooks", Scope.RECORDINGS_WRITE),
+    ("GET", "/api/webhooks", Scope.RECORDINGS_READ),
+    ("DELETE", "/api/webhooks/hook-1", Scope.RECORDINGS_WRITE),
+    ("POST", "/api/webhooks/hook-1/replay", Scope.RECORDINGS_WRITE),
     ("DELETE", "/api/recordings/job-1", Scope.RECORDINGS_WRITE),
     ("GET", "/api/recordings", Scope.RECORDINGS_READ),
     ("GET", "/api/recordings/job-1", Scope.RECORDINGS_READ),
@@ -71,11 +78,14 @@ def authenticator(**fields: Any) -> Authenticator:
     return Authenticator(OrchestratorSettings(_env_file=None, **fields), lambda: NOW)
 
 
+def _filled(path: str) -> str:
+    examples = {"{jobId}": "job-1", "{nodeId}": "node-1", "{webhookId}": "hook-1", "{name}": "poster.jpg"}
+    return functools.reduce(lambda filled, name: filled.replace(name, examples[name]), examples, path)
+
+
 def test_the_matrix_covers_every_endpoint(app: FastAPI) -> None:
     documented = {
-        (method.upper(), path.replace("{jobId}", "job-1").replace("{nodeId}", "node-1"))
-        for path, methods in app.openapi()["paths"].items()
-        for method in methods
+        (method.upper(), _filled(path)) for path, methods in app.openapi()["paths"].items() for method in methods
     }
     guarded = {(method, path) for method, path, _ in ENDPOINTS if method != "HEAD"}
     assert {path for _, path in documented - guarded} == BY_NODE_TOKEN | {"/health", "/health/ready"}

@@ -38,11 +38,11 @@ WHERE id = :id AND node_id = :node_id AND state = 'assigned'
 RETURNING job_id;
 
 -- name: forward_capture$
--- The sender was told where to send; `streams` is what it will really send.
+-- The sender was told where to send, the first time; `streams` is what it will really send.
 UPDATE captures SET
     state = CASE WHEN state = 'prepared' THEN 'forwarding'::capture_state ELSE state END,
     forwarding = 'configured', forwarding_error = NULL, streams = :streams
-WHERE id = :id AND wanted AND state IN ('prepared', 'forwarding', 'receiving')
+WHERE id = :id AND wanted AND forwarding = 'none' AND state IN ('prepared', 'forwarding', 'receiving')
 RETURNING node_id;
 
 -- name: fail_forwarding!
