@@ -41,7 +41,6 @@ START = StartRecording.model_validate(
         "peerId": PEER,
         "rtpStreams": (
             {"kind": "audio", "codecName": "opus", "payloadType": 111, "ssrc": 1001, "port": 5004},
-            {"kind": "video", "codecName": "vp8", "payloadType": 96, "ssrc": 1002, "port": 5006},
         ),
         "allowParallel": True,
     }
@@ -65,7 +64,7 @@ async def service() -> AsyncGenerator[RecordingClient]:
         async with own_process("up", "up", "--json", settings={"PORT": "0"}, folder=folder) as up:
             there = await up.answer()
             settings = {"ORCHESTRATOR_URL": there["url"]}
-            room = ("simulate-room", "--server-id", ROOM_SERVER, "--room", ROOM, "--peer", f"{PEER}=opus+vp8")
+            room = ("simulate-room", "--server-id", ROOM_SERVER, "--room", ROOM, "--peer", f"{PEER}=opus")
             async with (
                 own_process("room", *room, settings=settings, folder=folder),
                 RecordingClient(there["url"], there["token"]) as client,

@@ -1,8 +1,8 @@
 """The links of FFmpeg nodes: observed state up, desired state down; any replica can hold any node's link."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, TypeVar
 
 import structlog
 from pydantic import ValidationError
@@ -25,17 +25,20 @@ from edumeet_recording.wire.node_link import (
     Hello,
     Journal,
     NodeLoad,
-    NodeMessage,
     OrchestratorMessage,
     Report,
 )
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
 PROTOCOL_ERROR = 1002
 GOING_AWAY = 1001
 REPLACED = 4000
 INBOX_MESSAGES = 1000
+DESIRED_PAUSE_S = 0.05
+"""What changes within this goes to the node at once: each time it is sent the whole of what it should do."""
 REPORTS_AT_ONCE = 4
 """Transactions with which the links of this replica apply reports; the API needs connections too."""
 
@@ -81,6 +84,14 @@ async def apply_heartbeat(commands: CaptureCommands, node_id: str, beat: Heartbe
     await renew(commands.db, commands.settings, node_id, beat.finalizing)
 
 
+async def next_of(queue: asyncio.Queue[T]) -> list[T]:
+    """All that waits in the queue; at least one."""
+    messages = [await queue.get()]
+    while not queue.empty():
+        messages.append(queue.get_nowait())
+    return messages
+
+
 class NodeSession:
     """One node's link; what was applied is remembered, so that a heartbeat without news costs no transaction."""
 
@@ -90,15 +101,9 @@ class NodeSession:
         self.changed = asyncio.Event()
         self.changed.set()
         self.sent_revision = -1
-        self.inbox: asyncio.Queue[NodeMessage] = asyncio.Queue(INBOX_MESSAGES)
+        self.inbox: asyncio.Queue[Hello | Heartbeat | Report] = asyncio.Queue(INBOX_MESSAGES)
+        self.journals: asyncio.Queue[Journal] = asyncio.Queue(INBOX_MESSAGES)
         self._applied: dict[str, tuple[object, ...]] = {}
-
-    async def next_messages(self) -> list[NodeMessage]:
-        """All that has come and was not applied yet; at least one."""
-        messages = [await self.inbox.get()]
-        while not self.inbox.empty():
-            messages.append(self.inbox.get_nowait())
-        return messages
 
     def news(self, reports: Iterable[CaptureReport]) -> list[CaptureReport]:
         """The reports that say something of state that was not applied yet."""
@@ -146,7 +151,7 @@ class NodeLinks:
         log.info("node_linked", node_id=node_id)
         try:
             async with asyncio.TaskGroup() as tasks:
-                working = [tasks.create_task(work) for work in (self._write(session), self._apply(session))]
+                working = [tasks.create_task(work) for work in self._work(session)]
                 await self._read(session)
                 for task in working:
                     task.cancel()
@@ -158,6 +163,9 @@ class NodeLinks:
                 self._beats.pop(node_id, None)
                 await self._db.run(self._unlink(node_id))
             log.info("node_link_closed", node_id=node_id)
+
+    def _work(self, session: NodeSession) -> tuple[Coroutine[None, None, None], ...]:
+        return self._write(session), self._apply(session), self._apply_journal(session)
 
     def _unlink(self, node_id: str) -> Callable[[Tx], Awaitable[None]]:
         async def work(tx: Tx) -> None:
@@ -178,11 +186,14 @@ class NodeLinks:
                 log.warning("node_message_refused", node_id=session.node_id, error=str(error))
                 await session.transport.close(PROTOCOL_ERROR, "not a message of this protocol")
                 return
-            await session.inbox.put(message)
+            if isinstance(message, Journal):
+                await session.journals.put(message)
+            else:
+                await session.inbox.put(message)
 
     async def _apply(self, session: NodeSession) -> None:
         while True:
-            messages = await session.next_messages()
+            messages = await next_of(session.inbox)
             if any(isinstance(message, Hello) for message in messages):
                 session.changed.set()
             said = [message for message in messages if isinstance(message, Heartbeat | Report)]
@@ -190,9 +201,16 @@ class NodeLinks:
             beats = [message for message in said if isinstance(message, Heartbeat)]
             if beats:
                 await self._heartbeat(session, beats[-1])
-            for message in messages:
-                if isinstance(message, Journal):
-                    await self._journal(session, message)
+
+    async def _apply_journal(self, session: NodeSession) -> None:
+        """Apply what is journaled in order, beside the reports; entries are repeated until they are acknowledged."""
+        applied = 0
+        while True:
+            journals = await next_of(session.journals)
+            entries = {entry.seq: entry for journal in journals for entry in journal.entries if entry.seq > applied}
+            await self._commands.journal(session.node_id, tuple(entries[seq] for seq in sorted(entries)))
+            applied = max(applied, *(entry.seq for journal in journals for entry in journal.entries), 0)
+            await session.send(Ack(up_to=applied))
 
     async def _reports(self, session: NodeSession, newest: dict[str, CaptureReport]) -> None:
         """Apply the newest report of each capture, for it says the whole of it; captures do not wait for each other."""
@@ -213,11 +231,6 @@ class NodeLinks:
         session.forget({report.capture_id for report in beat.captures})
         await renew(self._db, self._commands.settings, session.node_id, beat.finalizing)
 
-    async def _journal(self, session: NodeSession, journal: Journal) -> None:
-        await self._commands.journal(session.node_id, journal.entries)
-        if journal.entries:
-            await session.send(Ack(up_to=max(entry.seq for entry in journal.entries)))
-
     async def _write(self, session: NodeSession) -> None:
         while True:
             await session.changed.wait()
@@ -225,6 +238,7 @@ class NodeLinks:
             desired = await desired_of(self._db, session.node_id)
             session.sent_revision = desired.revision
             await session.send(desired)
+            await asyncio.sleep(DESIRED_PAUSE_S)
 
     async def flush_tick(self) -> None:
         """Write the heartbeats that came since the last tick."""
