@@ -39,9 +39,7 @@ START = StartRecording.model_validate(
         "roomServerId": ROOM_SERVER,
         "roomId": ROOM,
         "peerId": PEER,
-        "rtpStreams": (
-            {"kind": "audio", "codecName": "opus", "payloadType": 111, "ssrc": 1001, "port": 5004},
-        ),
+        "rtpStreams": ({"kind": "audio", "codecName": "opus", "payloadType": 111, "ssrc": 1001, "port": 5004},),
         "allowParallel": True,
     }
 )

@@ -1,6 +1,5 @@
 """From placed frames to samples: monotonic, gaps with causes, one of each where sources overlap."""
 
-
 import pytest
 
 from edumeet_recording.domain.codecs import Kind
