@@ -289,13 +289,35 @@ def nudge(video: Sequence[tuple[int, int]], audio: Sequence[tuple[int, int]]) ->
     Reports are compared with those near in time only, for the sender's clock drifts too. None where there are too few,
     or what they say is not believable.
     """
+    differences = _differences(video, audio)
+    if len(differences) < MIN_REPORTS:
+        return None
+    middle = round(float(np.median([difference for _, difference in differences])))
+    return middle if abs(middle) <= MAX_NUDGE_NS else None
+
+
+def av_offsets_ms(
+    video: Sequence[tuple[int, int]], audio: Sequence[tuple[int, int]]
+) -> tuple[float, float, float] | None:
+    """How far video is shown after the audio of the same moment, in ms, at start, middle and end of the recording.
+
+    By the sender's reports, a third of them each; None where there are too few to tell.
+    """
+    differences = [difference for _, difference in sorted(_differences(video, audio))]
+    if len(differences) < MIN_REPORTS:
+        return None
+    third = len(differences) // 3
+    parts = differences[:third], differences[third:-third], differences[-third:]
+    start, middle, end = (round(-float(np.median(part)) / 1e6, 3) for part in parts)
+    return start, middle, end
+
+
+def _differences(video: Sequence[tuple[int, int]], audio: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """For each video report and the audio's near it: its arrival, and what video lacks to agree, in ns."""
     heard = [arrival for arrival, _ in audio]
-    differences: list[int] = []
+    differences: list[tuple[int, int]] = []
     for arrival, offset in video:
         at = bisect_left(heard, arrival)
         near = [one for one in audio[max(0, at - 1) : at + 1] if abs(one[0] - arrival) <= REPORT_NEAR_NS]
-        differences += (one[1] - offset for one in near)
-    if len(differences) < MIN_REPORTS:
-        return None
-    middle = round(float(np.median(differences)))
-    return middle if abs(middle) <= MAX_NUDGE_NS else None
+        differences += ((arrival, one[1] - offset) for one in near)
+    return differences

@@ -48,6 +48,8 @@ class TrackFacts:
     summary: TrackSummary
     sources: Sequence[SourceFacts]
     nudge_ns: int | None
+    av_offset_ms: tuple[float, float, float] | None = None
+    """How far video is shown after the audio of the same moment at start, middle and end; None: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,16 +229,9 @@ def _drift_ppm(clock: TrackClock) -> float | None:
 
 
 def _av_offsets(tracks: Sequence[TrackFacts]) -> dict[str, float] | None:
-    """How far video's clock strays from audio's, by what is left between arrival and each line."""
-    first = {track.kind: track.clock.lines for track in reversed(tracks)}
-    if len(first) < 2:
-        return None
-    audio, video = first[Kind.AUDIO], first[Kind.VIDEO]
-    return {
-        "start": round(video[0].residuals_ms[0] - audio[0].residuals_ms[0], 3),
-        "middle": round(video[0].residuals_ms[1] - audio[0].residuals_ms[1], 3),
-        "end": round(video[-1].residuals_ms[2] - audio[-1].residuals_ms[2], 3),
-    }
+    """Of the first video track whose sender reported enough to tell."""
+    known = next((track.av_offset_ms for track in tracks if track.av_offset_ms is not None), None)
+    return None if known is None else dict(zip(("start", "middle", "end"), known, strict=True))
 
 
 def _track_warnings(tracks: Iterable[TrackFacts]) -> Iterable[str]:

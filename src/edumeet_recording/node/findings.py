@@ -44,6 +44,7 @@ def track_facts(track: Track, captures: Sequence[FetchedCapture], written: Writt
         summary=written.timelines[track.number].summary,
         sources=[_source_facts(source, track, captures, written.by_source[source]) for source in track.sources],
         nudge_ns=track.nudge_ns,
+        av_offset_ms=track.av_offset_ms,
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from edumeet_recording.domain.capture import CaptureRole
 from edumeet_recording.domain.codecs import Codec, Kind
-from edumeet_recording.media.clock import Observer, TrackClock, align, nudge, sender_offsets
+from edumeet_recording.media.clock import Observer, TrackClock, align, av_offsets_ms, nudge, sender_offsets
 from edumeet_recording.media.depacketize import Depacketizer, Frame, depacketizer_for
 from edumeet_recording.media.reorder import Ordered, Reorderer
 from edumeet_recording.media.tape import Record
@@ -39,6 +39,8 @@ class Track:
     clock: TrackClock
     sources: dict[Source, ScannedSource]
     nudge_ns: int | None
+    av_offset_ms: tuple[float, float, float] | None = None
+    """Of a video track against the first audio track, as nudged; `clock.av_offsets_ms`."""
     """The sender reports' correction; None where there was none to trust."""
 
     @property
@@ -183,12 +185,15 @@ def _in_step(tracks: list[Track]) -> list[Track]:
     audio = next((track for track in tracks if track.kind is Kind.AUDIO), None)
     if audio is None:
         return tracks
-    nudged: list[Track] = []
-    for track in tracks:
-        by = None if track.kind is Kind.AUDIO else nudge(_offsets(track), _offsets(audio))
-        clock = track.clock if by is None else replace(track.clock, nudge_ns=by)
-        nudged.append(replace(track, clock=clock, nudge_ns=by))
-    return nudged
+    heard = _offsets(audio)
+    return [track if track.kind is Kind.AUDIO else _nudged(track, heard) for track in tracks]
+
+
+def _nudged(video: Track, audio: list[tuple[int, int]]) -> Track:
+    by = nudge(_offsets(video), audio)
+    clock = video.clock if by is None else replace(video.clock, nudge_ns=by)
+    track = replace(video, clock=clock, nudge_ns=by)
+    return replace(track, av_offset_ms=av_offsets_ms(_offsets(track), audio))
 
 
 def _offsets(track: Track) -> list[tuple[int, int]]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edumeet_recording.media.clock import NS, Observer, TrackClock, align, nudge, sender_offsets
+from edumeet_recording.media.clock import NS, Observer, TrackClock, align, av_offsets_ms, nudge, sender_offsets
 from edumeet_recording.media.reorder import Extender
 
 EPOCH_NS = 1_800_000_000 * NS
@@ -229,8 +229,18 @@ def test_late_packets_say_nothing() -> None:
     assert worst(source.errors_ms(clock_of(one=source))) < 1
 
 
+Offsets = list[tuple[int, int]]
+
+
 def reported(video_lag_s: float, error_s: float, *, first_at: float = 1, reports: int = 30) -> int | None:
     """The nudge where video takes `video_lag_s` longer from the sender's clock to ours."""
+    return nudge(*offsets_of(video_lag_s, error_s, first_at=first_at, reports=reports))
+
+
+def offsets_of(
+    video_lag_s: float, error_s: float, *, first_at: float = 1, reports: int = 30
+) -> tuple[Offsets, Offsets]:
+    """What the sender reports of video and audio say."""
     chance = random.Random(3)
     sound = Simulated(48000).send(0, 60)
     picture = Simulated(90000, latency_s=0.01 + video_lag_s).send(0, 60)
@@ -238,8 +248,8 @@ def reported(video_lag_s: float, error_s: float, *, first_at: float = 1, reports
         for source in (sound, picture):
             at_s = first_at + number
             source.report(at_s, 5000 + at_s + chance.uniform(-error_s, error_s))
-    offsets = [sender_offsets(clock_of(one=source), "one", source.observer) for source in (picture, sound)]
-    return nudge(offsets[0], offsets[1])
+    video, audio = (sender_offsets(clock_of(one=source), "one", source.observer) for source in (picture, sound))
+    return video, audio
 
 
 @pytest.mark.parametrize("error_s", [0, 0.02])
@@ -254,3 +264,18 @@ def test_sender_reports_that_are_few_or_absurd_are_ignored() -> None:
     assert reported(0.06, 0, reports=1) is None
     assert reported(0.5, 0) is None
     assert nudge([], []) is None
+
+
+def test_the_offset_of_video_is_told_for_each_third() -> None:
+    offsets = av_offsets_ms(*offsets_of(0.06, 0.02))
+
+    assert offsets is not None
+    assert offsets == pytest.approx((60, 60, 60), abs=20)
+    assert av_offsets_ms(*offsets_of(0.06, 0, reports=1)) is None
+
+
+def test_packets_that_come_late_are_no_offset() -> None:
+    video, audio = offsets_of(0, 0)
+    late = [(arrival + NS, offset) for arrival, offset in video]
+
+    assert av_offsets_ms(late, audio) == pytest.approx((0, 0, 0), abs=10)

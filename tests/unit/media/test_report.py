@@ -101,7 +101,7 @@ def test_numbers_of_all_sources_are_added_up() -> None:
 
 def test_the_offset_between_audio_and_video_is_told_where_there_are_both() -> None:
     assert built(track(Kind.AUDIO))["avOffsetMs"] is None
-    late = track(Kind.VIDEO, of=clock(residuals=(5.1, 0.2, 90.3)))
+    late = replace(track(Kind.VIDEO), av_offset_ms=(5.0, 0.0, 90.0))
     made = built(late, track(Kind.AUDIO))
     assert made["avOffsetMs"] == {"start": 5.0, "middle": 0.0, "end": 90.0}
     assert any("apart by 90 ms" in text for text in report.warnings_of(made))
