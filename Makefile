@@ -14,7 +14,8 @@ up: $(READY) ## Run everything on this machine until Ctrl-C; prints the URLs and
 	@$(BIN)/edumeet-recording up
 
 test: $(READY) ## Run all tests
-	@$(BIN)/pytest --numprocesses 2 --dist loadfile
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/system
+	@$(BIN)/pytest tests/system
 
 check: $(READY) ## Check format, lint, types and layers
 	@$(BIN)/ruff format --check

@@ -92,7 +92,7 @@ class CaptureCommands:
 
     async def node_lost(self, node_id: str, detail: str) -> None:
         """Every capture of a node is lost."""
-        for capture in await self.db.run(lambda tx: captures.live_of_node(tx.conn, node_id)):
+        for capture in await self.db.read(lambda tx: captures.live_of_node(tx.conn, node_id)):
             await self.lost(capture.id, Reason.NODE_LOST, f"node {node_id}: {detail}")
 
     async def journal(self, node_id: str, entries: tuple[JournalEntry, ...]) -> None:
@@ -130,7 +130,7 @@ class CaptureCommands:
     async def late_tick(self) -> None:
         """Captures whose node did not open ports in time are lost."""
         timeout_s = self.settings.prepare_timeout_s
-        late = await self.db.run(lambda tx: captures.late(tx.conn, tx.now - timedelta(seconds=timeout_s)))
+        late = await self.db.read(lambda tx: captures.late(tx.conn, tx.now - timedelta(seconds=timeout_s)))
         for capture in late:
             detail = f"node {capture.node_id} did not open ports within {timeout_s:g} s"
             await self.lost(capture.id, Reason.NODE_UNREACHABLE, detail)

@@ -187,7 +187,7 @@ class Commands:
 
     async def authenticate_node(self, kind: NodeKind, node_id: str, token: str | None) -> None:
         """Raises `Unauthenticated` unless `token` is the one that this node got at registration."""
-        held = await self.db.run(lambda tx: nodes.by_id(tx.conn, kind, node_id))
+        held = await self.db.read(lambda tx: nodes.by_id(tx.conn, kind, node_id))
         if held is None or not _token_fits(held, token):
             raise Unauthenticated(f"this is not the token of {node_id}")
 

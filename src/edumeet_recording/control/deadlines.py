@@ -19,13 +19,13 @@ async def deadline_tick(db: Transactor, settings: OrchestratorSettings) -> None:
         found = await jobs.in_time(tx.conn, tx.now)
         return [(job.id, last) for job, last in found if due(job, last, tx.now, limits) is not None]
 
-    for job_id, last_packet_at in await db.run(read):
+    for job_id, last_packet_at in await db.read(read):
 
         async def work(tx: Tx, job_id: str = job_id, last: datetime | None = last_packet_at) -> None:
             await _carry_out(tx, limits, job_id, last)
 
         await db.run(work)
-    for left in await db.run(lambda tx: jobs.to_settle(tx.conn)):
+    for left in await db.read(lambda tx: jobs.to_settle(tx.conn)):
 
         async def settle_left(tx: Tx, job_id: str = left.id) -> None:
             job = await jobs.locked(tx.conn, job_id)

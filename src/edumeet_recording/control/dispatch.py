@@ -91,7 +91,7 @@ async def _move(tx: Tx, settings: OrchestratorSettings, capture: Capture) -> Non
 
 async def drain_tick(db: Transactor, settings: OrchestratorSettings) -> None:
     """Move every capture away from draining nodes (make before break)."""
-    for capture in await db.run(lambda tx: captures.to_move(tx.conn)):
+    for capture in await db.read(lambda tx: captures.to_move(tx.conn)):
 
         async def work(tx: Tx, capture: Capture = capture) -> None:
             await _move(tx, settings, capture)
@@ -145,7 +145,7 @@ async def _assign(tx: Tx, settings: OrchestratorSettings, job: Job, node_id: str
 
 async def dispatch_tick(db: Transactor, settings: OrchestratorSettings) -> None:
     """Try every job that waits for a node, by priority and age."""
-    for job in await db.run(lambda tx: jobs.to_place(tx.conn, tx.now, BATCH)):
+    for job in await db.read(lambda tx: jobs.to_place(tx.conn, tx.now, BATCH)):
 
         async def work(tx: Tx, job_id: str = job.id) -> None:
             fresh = await jobs.locked(tx.conn, job_id)

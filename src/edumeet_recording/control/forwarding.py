@@ -51,8 +51,8 @@ class ForwardingLoop:
     async def tick(self) -> None:
         """Begin to tell every room server what it is still to be told."""
         linked, leading = self.links.linked, self.leading()
-        start = await self.db.run(lambda tx: captures.to_forward(tx.conn, linked, leading, tx.now))
-        stop = await self.db.run(lambda tx: captures.to_unforward(tx.conn, linked, leading, tx.now))
+        start = await self.db.read(lambda tx: captures.to_forward(tx.conn, linked, leading, tx.now))
+        stop = await self.db.read(lambda tx: captures.to_unforward(tx.conn, linked, leading, tx.now))
         for forwarding, tell in [(each, self._configure) for each in start] + [(each, self._stop) for each in stop]:
             if forwarding.capture.id not in self._busy:
                 self._busy[forwarding.capture.id] = self.tasks.create_task(self._tell(forwarding, tell))

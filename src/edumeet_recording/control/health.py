@@ -45,7 +45,7 @@ class HealthLoop:
 
     async def tick(self) -> None:
         """Look at every FFmpeg node that missed a heartbeat or lost its link, and every silent room server."""
-        now = await self.db.run(_now)
+        now = await self.db.read(_now)
         patience = timedelta(seconds=self.settings.heartbeat_timeout_s + RECONNECT_S)
         if self._watching_since is None or self._last_tick is None or now - self._last_tick > patience:
             self._watching_since = now
@@ -55,7 +55,7 @@ class HealthLoop:
             lambda tx: nodes.silent_ffmpeg_nodes(tx.conn, tx.now - timedelta(seconds=MISSED_S))
         )
         timeout = timedelta(seconds=self.settings.room_server_timeout_s)
-        rooms = await self.db.run(lambda tx: nodes.silent_room_servers(tx.conn, tx.now - timeout))
+        rooms = await self.db.read(lambda tx: nodes.silent_room_servers(tx.conn, tx.now - timeout))
         async with asyncio.TaskGroup() as tasks:
             for suspect in suspects:
                 tasks.create_task(self._judge_ffmpeg_node(suspect, now, counted_from))

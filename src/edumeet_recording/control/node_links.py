@@ -55,7 +55,7 @@ async def desired_of(db: Transactor, node_id: str) -> Desired:
         wanted = await nodes.desired_captures(tx.conn, node_id)
         return Desired(revision=revisions.get(node_id, 0), captures=wanted, finalize=tuple(tasks))
 
-    return await db.run(work)
+    return await db.read(work)
 
 
 async def store_beats(db: Transactor, beats: dict[str, NodeLoad], reports: list[dict[str, Any]]) -> None:
@@ -251,7 +251,7 @@ class NodeLinks:
         """Find nodes whose desired state changed, should a hint have been lost."""
         if not self._sessions:
             return
-        revisions = await self._db.run(lambda tx: nodes.desired_revisions(tx.conn, list(self._sessions)))
+        revisions = await self._db.read(lambda tx: nodes.desired_revisions(tx.conn, list(self._sessions)))
         for node_id, revision in revisions.items():
             session = self._sessions.get(node_id)
             if session is not None and revision != session.sent_revision:

@@ -17,7 +17,7 @@ LATE_MEDIA = "a node has shipped media after the file was made"
 
 async def assign_tick(db: Transactor, settings: OrchestratorSettings) -> None:
     """Give every job that no finalizer holds to a node with a free slot, its own region's first."""
-    waiting = await db.run(lambda tx: jobs.to_process(tx.conn, tx.now))
+    waiting = await db.read(lambda tx: jobs.to_process(tx.conn, tx.now))
     for job in waiting:
 
         async def work(tx: Tx, job_id: str = job.id) -> None:
@@ -31,7 +31,7 @@ async def assign_tick(db: Transactor, settings: OrchestratorSettings) -> None:
 async def late_media_tick(db: Transactor, settings: OrchestratorSettings) -> None:
     """Make files anew that lack what a node has shipped since."""
     calm = timedelta(seconds=LATE_MEDIA_CALM_S)
-    for late in await db.run(lambda tx: jobs.with_late_media(tx.conn, tx.now - calm)):
+    for late in await db.read(lambda tx: jobs.with_late_media(tx.conn, tx.now - calm)):
 
         async def work(tx: Tx, job_id: str = late.id) -> None:
             job = await jobs.locked(tx.conn, job_id)

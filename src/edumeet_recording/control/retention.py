@@ -16,7 +16,7 @@ BATCH = 50
 async def retention_tick(db: Transactor, settings: OrchestratorSettings, storage: ObjectStore) -> None:
     """Purge a batch of jobs; a job is marked only after its objects are gone."""
     keep = timedelta(seconds=settings.tape_retention_s)
-    for job_id, everything in await db.run(lambda tx: jobs.to_purge(tx.conn, tx.now - keep, BATCH)):
+    for job_id, everything in await db.read(lambda tx: jobs.to_purge(tx.conn, tx.now - keep, BATCH)):
         await storage.delete_prefix(f"tapes/{job_id}")
         if everything:
             await storage.delete_prefix(f"recordings/{job_id}")

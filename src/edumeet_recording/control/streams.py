@@ -36,7 +36,8 @@ async def note_changes(tx: Tx, capture: Capture, report: CaptureReport) -> None:
         if event is not None and capture.wanted:
             await _note(tx, capture, event, stream)
             tx.hint(Channel.EVENTS)
-    await captures.store_stats(tx.conn, [stats_row(capture.node_id, report)])
+    if any(before.get(stream.index) != stream.state for stream in report.streams):
+        await captures.store_stats(tx.conn, [stats_row(capture.node_id, report)])
 
 
 async def _note(tx: Tx, capture: Capture, event: str, stream: StreamStats) -> None:

@@ -61,7 +61,7 @@ class Webhooks:
     async def tick(self) -> None:
         """Deliver all that is due; jobs and receivers do not wait for each other."""
         while True:
-            due = await self.db.run(lambda tx: webhooks.due(tx.conn, tx.now, BATCH))
+            due = await self.db.read(lambda tx: webhooks.due(tx.conn, tx.now, BATCH))
             async with asyncio.TaskGroup() as tasks:
                 for delivery in due:
                     tasks.create_task(self._deliver(delivery))
@@ -69,7 +69,7 @@ class Webhooks:
                 return
 
     async def _deliver(self, delivery: Delivery) -> None:
-        now = await self.db.run(_now)
+        now = await self.db.read(_now)
         error = await self._post(delivery, now)
 
         async def work(tx: Tx) -> None:

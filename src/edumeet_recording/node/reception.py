@@ -17,7 +17,8 @@ from edumeet_recording.node.opening import Opener
 from edumeet_recording.node.track import Track
 from edumeet_recording.node.worker_link import CaptureNumbers, StreamSpec, SuiteAndKey
 
-HOLD_NS = 2_000_000_000
+HOLD_NS = 10_000_000_000
+"""The announcement takes milliseconds; on a machine that is overloaded, seconds. What it costs is bounded below."""
 HOLD_DATAGRAMS = 2000
 HOLD_BYTES = 4_000_000
 RELATCH_NS = 5_000_000_000

@@ -108,7 +108,8 @@ async def test_a_recording_from_start_to_file(client: httpx2.AsyncClient, orches
     assert running["streams"][1]["stats"]["packets"] == 7
     assert running["foreignPackets"] == {"ssrc": 4}
     assert running["rtpForwarding"]["ip"] == "127.0.0.1"
-    assert running["rtpForwarding"]["ports"][1] == {"index": 1, "kind": "video", "port": 40002, "rtcpPort": 40003}
+    video = {"index": 1, "kind": "video", "port": 40002, "rtcpPort": 40003, "srtp": None}
+    assert running["rtpForwarding"]["ports"][1] == video
     early = await client.get(f"/api/recordings/{job_id}/download", headers=bearer())
     assert (early.status_code, early.json()["code"]) == (409, "not_finished")
     assert (await client.get(f"/api/recordings/{job_id}/report", headers=bearer())).status_code == 404
