@@ -16,6 +16,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 
+from edumeet_recording.domain.codecs import Kind
 from edumeet_recording.media.tape import ChunkHeader
 from edumeet_recording.node.datagrams import SLOTS, Datagrams, parse_source
 from edumeet_recording.node.feedback import Feedback
@@ -42,6 +43,8 @@ TICK_NS = 40_000_000
 """Time between two wake-ups: as long as a NACK may take, long enough for several datagrams a socket."""
 READING_NS = 20_000_000
 """Share of a tick for reading: a flooded socket gets what the others leave of it."""
+AUDIO_PAUSE_NS = 100_000_000
+"""Between two readings of a socket for audio: its packets are few and small, and a late NACK spoils no picture."""
 SERVICE_NS = 100_000_000
 NUMBERS_NS = 1_000_000_000
 CHUNK_BYTES = 8_000_000
@@ -63,6 +66,15 @@ class _Socket:
     capture: "_Capture"
     port: int
     is_rtcp: bool
+    pause_ns: int
+    """How long the kernel may keep what comes after a reading."""
+    due_ns: int = 0
+
+
+def _pause_ns(assign: Assign, port: int) -> int:
+    """Sockets are for the stream of the same place; another may come there all the same."""
+    is_audio = port < len(assign.streams) and assign.streams[port].kind == Kind.AUDIO
+    return AUDIO_PAUSE_NS if is_audio else 0
 
 
 class _Capture:
@@ -78,7 +90,8 @@ class _Capture:
         self.reception = Reception(self.id, assign.streams, confirmed=assign.confirmed)
         self.feedback = Feedback(int.from_bytes(os.urandom(4)), f"{self.id}@recorder")
         self.sockets = [
-            _Socket(socket.socket(fileno=fd), fd, self, i // 2, is_rtcp=i % 2 == 1) for i, fd in enumerate(fds)
+            _Socket(socket.socket(fileno=fd), fd, self, i // 2, is_rtcp=i % 2 == 1, pause_ns=_pause_ns(assign, i // 2))
+            for i, fd in enumerate(fds)
         ]
         self._first_packet_told = False
 
@@ -202,10 +215,12 @@ class Worker:
 
     def _read(self, ready: list[tuple[int, int]]) -> None:
         """Serve every ready socket once, then those that had more in turn, as long as the tick allows."""
-        waiting = deque([self._sockets[fd] for fd, _ in ready if fd in self._sockets])
-        if len(waiting) < len(ready):
+        began = time.monotonic_ns()
+        sockets = [self._sockets[fd] for fd, _ in ready if fd in self._sockets]
+        if len(sockets) < len(ready):
             self._obey()
-        end = time.monotonic_ns() + READING_NS
+        waiting = deque([each for each in sockets if each.due_ns <= began])
+        end = began + READING_NS
         first_round = len(waiting)
         touched: dict[str, _Capture] = {}
         while waiting and (first_round > 0 or time.monotonic_ns() < end):
@@ -213,6 +228,8 @@ class Worker:
             each = waiting.popleft()
             if self._drain_batch(each) == SLOTS:
                 waiting.append(each)
+            else:
+                each.due_ns = began + each.pause_ns
             if each.capture.reception.count:
                 touched[each.capture.id] = each.capture
         now_ns = time.time_ns()
