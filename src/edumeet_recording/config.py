@@ -85,9 +85,6 @@ class OrchestratorSettings(CommonSettings):
         30, description="A room server that has sent heartbeats and stops for this long is unhealthy."
     )
     room_server_request_timeout_s: Seconds = Field(5, description="Time a room server has to answer one request.")
-    room_server_grace_s: Seconds = Field(
-        60, description="Time a lost room server has to come back before its jobs are finalized."
-    )
     room_server_srtp: Literal[
         "none", "AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32", "AEAD_AES_128_GCM", "AEAD_AES_256_GCM"
     ] = Field("none", description="Suite of the SRTP that room servers are asked to send.")

@@ -18,7 +18,7 @@ from edumeet_recording.wire.node_link import StreamStats
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SETTINGS = QUICK | {"ROOM_SERVER_SRTP": "AEAD_AES_256_GCM", "ROOM_SERVER_GRACE_S": "60"}
+SETTINGS = QUICK | {"ROOM_SERVER_SRTP": "AEAD_AES_256_GCM"}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

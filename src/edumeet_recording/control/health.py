@@ -64,7 +64,7 @@ class HealthLoop:
 
     async def _judge_ffmpeg_node(self, node: SilentNode, now: datetime, counted_from: datetime) -> None:
         """Silence counts from the last heartbeat, but not before anybody watched."""
-        probes, evidence = await self._probe_twice(node.url)
+        probes, evidence = await self._probe_again(node.url)
         if node.last_heartbeat is None:
             await self._record("ffmpeg-node", node, healthy=False, reason=f"has not connected yet; {evidence}")
             return
@@ -100,11 +100,14 @@ class HealthLoop:
             log.info("health_judged", kind=kind, node_id=node.id, healthy=healthy, reason=reason)
         return kept
 
-    async def _probe_twice(self, url: str) -> tuple[list[Probe], str]:
-        first, _ = await self._probe(url)
-        await asyncio.sleep(PROBE_PAUSE_S)
-        second, evidence = await self._probe(url)
-        return [first, second][:PROBES], evidence
+    async def _probe_again(self, url: str) -> tuple[list[Probe], str]:
+        probes: list[Probe] = []
+        evidence = ""
+        for number in range(PROBES):
+            await asyncio.sleep(PROBE_PAUSE_S if number else 0)
+            probe, evidence = await self._probe(url)
+            probes.append(probe)
+        return probes, evidence
 
     async def _probe(self, url: str) -> tuple[Probe, str]:
         """What came of it, and that in words."""

@@ -7,8 +7,7 @@ OrchestratorError
 │   ├── Unauthenticated
 │   └── Forbidden
 ├── Refused               nobody's fault; retry after `retry_after_s`
-│   ├── NoCapacity
-│   └── QuotaExceeded
+│   └── NoCapacity
 └── Unavailable           something we need is away (database, storage, room server); retry
 """
 
@@ -73,12 +72,6 @@ class NoCapacity(Refused):
     """No node can take it and the queue is full."""
 
     code = "no_capacity"
-
-
-class QuotaExceeded(Refused):
-    """The tenant's quota is used up."""
-
-    code = "quota_exceeded"
 
 
 class Unavailable(OrchestratorError):

@@ -112,7 +112,6 @@ class Reason(StrEnum):
     MAX_DURATION = "max_duration"
     NO_MEDIA = "no_media"
     MEDIA_ENDED = "media_ended"
-    ROOM_SERVER_LOST = "room_server_lost"
     ROOM_SERVER_UNREACHABLE = "room_server_unreachable"
     ROOM_SERVER_REFUSED = "room_server_refused"
     NO_CAPACITY = "no_capacity"

@@ -287,7 +287,6 @@ class Desired(Message):
     revision: int
     captures: tuple[DesiredCapture, ...] = ()
     finalize: tuple[FinalizeTask, ...] = ()
-    draining: bool = False
 
 
 class Ack(Message):

@@ -21,7 +21,6 @@ from edumeet_recording.domain import errors
         (errors.Forbidden("no"), 403, None),
         (errors.Refused("no", retry_after_s=4), 503, "4"),
         (errors.NoCapacity("no", retry_after_s=5), 503, "5"),
-        (errors.QuotaExceeded("no", retry_after_s=6), 429, "6"),
         (errors.Unavailable("no"), 503, "2"),
         (errors.OrchestratorError("no"), 500, None),
     ],
