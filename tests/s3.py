@@ -1,8 +1,9 @@
-"""S3 servers for tests, each with a bucket `recordings`: moto, and rclone where it is installed."""
+"""S3 servers for tests, each with a bucket `recordings`: moto and rclone, both from wheels."""
 
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 import uuid
 from collections.abc import Iterator
@@ -28,10 +29,11 @@ def moto() -> Iterator[str]:
 
 
 @contextmanager
-def rclone(program: str, root: Path) -> Iterator[str]:
+def rclone(root: Path) -> Iterator[str]:
     """URL of rclone's S3 over the folder `root`."""
     (root / "recordings").mkdir()
     port = _free_port()
+    program = str(Path(sysconfig.get_path("scripts")) / "rclone")
     keys = f"{ACCESS_KEY},{SECRET_KEY}"
     with _serving([program, "serve", "s3", str(root), f"--addr=127.0.0.1:{port}", f"--auth-key={keys}"], port) as url:
         yield url
