@@ -142,16 +142,38 @@ class ObjectStore:
 
     async def stream(self, key: str, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes]:
         """The bytes from `start` up to but without `end` (None: the last), a request a part: the reader may be slow."""
-        if end is None:
-            info = await self.stat(key)
-            if info is None:
-                raise NotFound(f"{key} is not in the storage")
-            end = info.bytes
+        info = await self.stat(key)
+        if info is None:
+            raise NotFound(f"{key} is not in the storage")
+        end = info.bytes if end is None else end
         for at in range(start, end, PART_BYTES):
             until = min(at + PART_BYTES, end)
-            async with _talk("read", _checked(key), until - at):
-                part = bytes(await obstore.get_range_async(self._store, key, start=at, end=until))
-            yield part
+            if (at, until) == (0, info.bytes):
+                yield await self.get(key)
+            else:
+                yield await self._part(key, at, until)
+
+    async def _part(self, key: str, start: int, end: int) -> bytes:
+        async with _talk("read", _checked(key), end - start):
+            try:
+                return bytes(await obstore.get_range_async(self._store, key, start=start, end=end))
+            except BaseError as error:
+                if "non-partial" not in str(error):
+                    raise
+        return await self._part_of_all(key, start, end)
+
+    async def _part_of_all(self, key: str, start: int, end: int) -> bytes:
+        """A part from a server that ignores ranges, as it may (RFC 9110 §14.2), or answers them as rclone 1.75 does."""
+        async with _talk("read", key, end):
+            result = await obstore.get_async(self._store, key)
+            at, wanted = 0, bytearray()
+            async for chunk in result.stream(min_chunk_size=PART_BYTES):
+                piece = memoryview(chunk)[max(start - at, 0) : max(end - at, 0)]
+                wanted += piece
+                at += len(chunk)
+                if at >= end:
+                    break
+            return bytes(wanted)
 
     async def stat(self, key: str) -> ObjectInfo | None:
         """What is stored under `key`, or None."""
