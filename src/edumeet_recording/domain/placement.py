@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from edumeet_recording.domain.codecs import Kind
+from edumeet_recording.domain.failure_domain import UNNAMED, FailureDomain
 from edumeet_recording.domain.request import RequestStream
 
 USABLE_SHARE = 0.8
@@ -22,7 +23,10 @@ def capacity_mcpu(cpu_cores: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class NodeSnapshot:
-    """What placement knows of a node. `rooms`: rooms with a live capture there."""
+    """What placement knows of a node. `rooms`: rooms with a live capture there.
+
+    `is_quarantined`: it keeps failing recordings, and gets one only when nobody else is left.
+    """
 
     id: str
     region: str
@@ -33,6 +37,8 @@ class NodeSnapshot:
     capacity_mcpu: int
     load_mcpu: int
     rooms: frozenset[tuple[str, str]] = frozenset()
+    failure_domain: FailureDomain = UNNAMED
+    is_quarantined: bool = False
 
     @property
     def free_mcpu(self) -> int:
@@ -42,12 +48,16 @@ class NodeSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class PlacementRequest:
-    """A capture that wants a node. `avoid`: nodes that failed this job, taken only when nothing else is left."""
+    """A capture that wants a node. `avoid`: nodes that failed this job, taken only when nothing else is left.
+
+    `apart_from`: where the other captures of a job that is recorded twice are; what dies with one of them is refused.
+    """
 
     cost_mcpu: int
     region: str
     room: tuple[str, str]
     avoid: frozenset[str] = frozenset()
+    apart_from: tuple[FailureDomain, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +86,8 @@ def _refusal(node: NodeSnapshot, request: PlacementRequest) -> str | None:
         return "accepts no new captures"
     if node.free_mcpu < request.cost_mcpu:
         return f"{node.free_mcpu} of {node.capacity_mcpu} milli-cores free, {request.cost_mcpu} needed"
-    return None
+    shared = next(filter(None, map(node.failure_domain.shared_with, request.apart_from)), None)
+    return None if shared is None else f"shares {shared} with the other capture"
 
 
 def place(request: PlacementRequest, nodes: Sequence[NodeSnapshot]) -> Placement:
@@ -91,6 +102,7 @@ def place(request: PlacementRequest, nodes: Sequence[NodeSnapshot]) -> Placement
             refusals.append((node.id, why))
     fitting.sort(
         key=lambda node: (
+            node.is_quarantined,
             node.id in request.avoid,
             node.region != request.region,
             request.room not in node.rooms,

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import asyncpg
 
 from edumeet_recording.domain.capture import CaptureRole
+from edumeet_recording.domain.failure_domain import FailureDomain, parse_failure_domain
 from edumeet_recording.domain.job import Job
 from edumeet_recording.domain.placement import NodeSnapshot
 from edumeet_recording.domain.request import FFmpegNodeRegistration, RoomServerRegistration
@@ -126,7 +127,14 @@ async def snapshots(conn: Connection) -> list[NodeSnapshot]:
 def _snapshot_of(row: asyncpg.Record) -> NodeSnapshot:
     columns: dict[str, Any] = dict(row)
     columns["rooms"] = frozenset((server, room) for server, room in columns["rooms"])
+    columns["failure_domain"] = _failure_domain_of(row)
     return NodeSnapshot(**columns)
+
+
+def _failure_domain_of(row: asyncpg.Record) -> FailureDomain:
+    """A node that names nothing is a host of its own."""
+    kept = row["failure_domain"]
+    return FailureDomain(host=row["id"]) if kept is None else parse_failure_domain(kept)
 
 
 async def claim_capacity(conn: Connection, node_id: str, cost_mcpu: int) -> bool:

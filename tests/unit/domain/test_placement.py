@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edumeet_recording.domain.codecs import Codec, Kind
+from edumeet_recording.domain.failure_domain import FailureDomain
 from edumeet_recording.domain.placement import NodeSnapshot, PlacementRequest, capacity_mcpu, place, price_mcpu
 from edumeet_recording.domain.request import RequestStream
 
@@ -44,6 +45,24 @@ def test_each_refusal_names_its_reason() -> None:
         ("full", "7 of 1000 milli-cores free, 8 needed"),
     )
     assert "leaving: draining" in placement.explanation
+
+
+def test_what_dies_with_the_other_capture_is_refused() -> None:
+    nodes = [
+        replace(NODE, id="same", failure_domain=FailureDomain(zone="a", host="h1")),
+        replace(NODE, id="apart", failure_domain=FailureDomain(zone="b", host="h2")),
+    ]
+    placement = place(replace(REQUEST, apart_from=(FailureDomain(zone="a", host="h3"),)), nodes)
+    assert placement.candidates == ("apart",)
+    assert placement.refusals == (("same", "shares zone a with the other capture"),)
+
+
+def test_a_quarantined_node_is_the_last_resort() -> None:
+    ill = replace(NODE, id="a", is_quarantined=True)
+    tried = replace(NODE, id="b", region="us")
+    request = replace(REQUEST, avoid=frozenset({"b"}))
+    assert place(request, [ill, tried]).candidates == ("b", "a")
+    assert place(request, [ill]).candidates == ("a",)
 
 
 def test_no_node_at_all() -> None:

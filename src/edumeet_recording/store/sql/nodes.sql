@@ -33,7 +33,7 @@ RETURNING xmax = 0;
 -- name: node_snapshots
 -- What placement looks at.
 SELECT n.id, n.region, n.is_healthy, n.health_reason, n.is_draining, n.accepts_captures, n.capacity_mcpu, n.load_mcpu,
-    coalesce((
+    n.failure_domain, coalesce((
         SELECT jsonb_agg(DISTINCT jsonb_build_array(j.room_server_id, j.room_id))
         FROM captures c JOIN recording_jobs j ON j.id = c.job_id
         WHERE c.node_id = n.id AND c.state IN ('assigned', 'prepared', 'forwarding', 'receiving')), '[]') AS rooms
