@@ -110,6 +110,47 @@ class OrchestratorSettings(CommonSettings):
     )
     tape_retention_s: float = Field(86400, ge=0, description="Tapes of completed recordings are deleted after this.")
     metrics_interval_s: Seconds = Field(15, description="Interval of rows in system_metrics.")
+    autoscale_provider: Literal["advisory", "process", "docker", "kubernetes"] = Field(
+        "advisory",
+        description="Who runs the nodes that autoscaling asks for: processes of this machine, containers, pods; "
+        "advisory: somebody else, it only recommends.",
+    )
+    autoscale_orchestrator_url: str = Field(
+        "", description="URL at which nodes that autoscaling starts reach the orchestrator; empty: the API's own."
+    )
+    autoscale_node_settings: dict[str, str] = Field(
+        {},
+        description="Settings of nodes that autoscaling starts, as a JSON object, beside id, region, storage and "
+        'registration secret; no secrets: {"MEDIA_BIND_IP": "0.0.0.0"}.',
+    )
+    autoscale_node_image: str = Field("edumeet-recording", description="Image of nodes in Docker and Kubernetes.")
+    autoscale_node_cpus: float = Field(2, gt=0, le=1024, description="Cores of a node in Docker and Kubernetes.")
+    autoscale_node_memory_mb: int = Field(
+        2048, ge=256, description="Memory of a node in Docker and Kubernetes, in MiB."
+    )
+    autoscale_stop_grace_s: Seconds = Field(
+        60, description="Time between SIGTERM and SIGKILL when autoscaling gives a node back."
+    )
+    autoscale_fleet: str = Field(
+        "edumeet-recording",
+        pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$",
+        description="Label of the containers and pods that are this orchestrator's; another service needs another.",
+    )
+    docker_url: str = Field(
+        "unix:///var/run/docker.sock", description="Docker's API, or Podman's, for AUTOSCALE_PROVIDER=docker."
+    )
+    kubeconfig: str = Field(
+        "", description="File with the way to Kubernetes; empty: the service account of the pod we run in."
+    )
+    kubernetes_namespace: str = Field("edumeet-recording", description="Namespace of the nodes' pods.")
+    kubernetes_node_secret: str = Field(
+        "edumeet-recording-node",
+        description="Secret in that namespace whose keys become the nodes' settings: REGISTRATION_SECRET, STORAGE_….",
+    )
+    kubernetes_region_label: str = Field(
+        "topology.kubernetes.io/region",
+        description="Label of Kubernetes' nodes that has the region; empty: a pod may run on any.",
+    )
 
     @field_validator("jwt_secret")
     @classmethod

@@ -28,8 +28,8 @@ from edumeet_recording.bench.one_node import OneNode, one_node
 from edumeet_recording.bench.sender import ssrc_of
 from edumeet_recording.config import environment_of_child
 from edumeet_recording.domain.codecs import Codec, Kind
+from edumeet_recording.lifeline import die_with_parent
 from edumeet_recording.media.sdp import SdpStream, build_sdp
-from edumeet_recording.node.lifeline import die_with_parent
 from edumeet_recording.wire.node_link import DesiredCapture, SrtpKey, Stream
 
 FLOOR_PORT = 41000

@@ -15,8 +15,8 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from edumeet_recording.config import NodeSettings
+from edumeet_recording.lifeline import die_with_parent
 from edumeet_recording.node.assemble import PHASES, assemble
-from edumeet_recording.node.lifeline import die_with_parent
 from edumeet_recording.node.transcode import Converter
 from edumeet_recording.storage.objects import ObjectStore
 from edumeet_recording.wire.node_link import FinalizeTask

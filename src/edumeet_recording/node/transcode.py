@@ -16,8 +16,8 @@ import imageio_ffmpeg
 
 from edumeet_recording.config import NodeSettings
 from edumeet_recording.domain.codecs import FileFormat
+from edumeet_recording.lifeline import die_with_parent
 from edumeet_recording.media.ffmpeg import Conversion, Encoder, convert_argv, progress_us
-from edumeet_recording.node.lifeline import die_with_parent
 
 NVIDIA_DEVICE = Path("/dev/nvidia0")
 LAST_LINES = 12

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from edumeet_recording.config import environment_of_child
 from edumeet_recording.domain.errors import Unavailable
-from edumeet_recording.node.lifeline import die_with_parent
+from edumeet_recording.lifeline import die_with_parent
 
 START_TIMEOUT_S = 60.0
 END_TIMEOUT_S = 8.0

@@ -20,7 +20,7 @@ import httpx2
 from tests.waiting import eventually
 
 from edumeet_recording.domain.codecs import Codec
-from edumeet_recording.node.lifeline import die_with_parent
+from edumeet_recording.lifeline import die_with_parent
 
 JANUS = shutil.which("janus")
 START_S, END_S, ANSWER_S = 10.0, 5.0, 10.0

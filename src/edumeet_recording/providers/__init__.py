@@ -1,0 +1,1 @@
+"""Where the autoscaler gets FFmpeg nodes from, and gives them back to."""
