@@ -4,6 +4,9 @@ BIN := .venv/bin
 READY := .venv/.ready
 BENCHES := bench-capture bench-finalize bench-media bench-start
 
+# Some machines forbid it. Demo and tests start hundreds of processes, and each would compile all it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: demo up test check format bench $(BENCHES) generated help
 
