@@ -23,17 +23,27 @@ from edumeet_recording.store.embedded import embedded_postgres, program
 
 LOCK_KEY = 0x65647532
 """Any number that no other advisory lock of this database uses."""
+ATTEMPTS = 20
 
 SCHEMA = Path(__file__).with_name("schema.sql")
 _SESSION_NOISE = re.compile(r"^(--.*|SET .*|SELECT pg_catalog\.set_config.*|\\(un)?restrict .*)\n", re.MULTILINE)
 
 
 async def upgrade(dsn: str, revision: str = "head") -> None:
-    """Bring the database to `revision`, in one transaction; several replicas may do so at once.
+    """Bring the database to `revision`, in one transaction; several replicas may do so at once, while others work.
 
-    Raises `Unavailable` where the database is away.
+    Raises `Unavailable` where the database is away, or is written to so much that no moment was found.
     """
+    for _ in range(ATTEMPTS):
+        try:
+            return await _upgrade_once(dsn, revision)
+        except asyncpg.DeadlockDetectedError:
+            # replicas of the last release go on writing, and take their rows in another order than we our tables
+            continue
+    raise Unavailable("the database is too busy to be brought up to date; try again")
 
+
+async def _upgrade_once(dsn: str, revision: str) -> None:
     async def connect() -> asyncpg.Connection:
         return await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S)
 

@@ -35,8 +35,13 @@ class Stale(Exception):
     """Somebody changed the row after it was read: the transaction is rolled back and tried again."""
 
 
-_TRY_AGAIN = (Stale, asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.UniqueViolationError)
-"""A unique index that refuses (a second live capture, say) means that somebody else was first: look again."""
+_TRY_AGAIN = (
+    Stale,
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.UniqueViolationError,  # somebody else was first (with a second live capture, say): look again
+    asyncpg.InvalidCachedStatementError,  # the next release has just changed the schema
+)
 
 
 @dataclass(slots=True)
