@@ -191,7 +191,7 @@ class TapeStore:
     async def put_file(self, key: str, path: Path) -> None:
         await asyncio.to_thread(self._copy, path, self.path(key))
 
-    async def adopt(self, *_: object) -> bool:
+    def adopt(self, *_: object) -> bool:
         return False
 
     async def put_bytes(self, key: str, data: bytes) -> None:

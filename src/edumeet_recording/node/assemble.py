@@ -39,8 +39,8 @@ class FileStore(ChunkStore, Protocol):
         """Store a file. Raises `Unavailable`."""
         ...
 
-    async def adopt(self, key: str, path: Path) -> bool:
-        """Store a file as a second name of the same bytes on disk; False where that cannot be. Raises `Unavailable`."""
+    def adopt(self, key: str, path: Path) -> bool:
+        """Store a file as a second name of the same bytes on disk; False where that cannot be."""
         ...
 
     async def put_bytes(self, key: str, data: bytes) -> None:
@@ -216,7 +216,7 @@ async def _store(
         await store.put_bytes(key, data)
     for file, path in zip(files, paths, strict=True):
         await asyncio.to_thread(_settle, path)
-        if not await store.adopt(file.key, path):
+        if not await asyncio.to_thread(store.adopt, file.key, path):
             await store.put_file(file.key, path)
     await store.put_bytes(done.report_key, json.dumps(done.report, indent=2).encode())
 

@@ -17,7 +17,9 @@ from edumeet_recording.wire.node_link import TapeChunk
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
+ADOPTED_AT_ONCE = 32
 
+_Closed = tuple[ChunkClosed, str, Path]
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
 _log = structlog.get_logger(__name__)
@@ -26,8 +28,8 @@ _log = structlog.get_logger(__name__)
 class UploadStore(Protocol):
     """What shipping needs of the object store."""
 
-    async def adopt(self, key: str, path: Path) -> bool:
-        """Store a file by giving it a second name; False where that cannot be."""
+    def adopt(self, key: str, path: Path) -> bool:
+        """Store a file by giving it a second name; False where that cannot be. Blocks on the disk."""
         ...
 
     async def put_bytes(self, key: str, data: bytes) -> None:
@@ -50,7 +52,9 @@ class Shipper:
         self._store = store
         self._shipped = shipped
         self._uploads = uploads
-        self._queue: asyncio.Queue[tuple[ChunkClosed, str, Path]] = asyncio.Queue()
+        self._queue: asyncio.Queue[_Closed] = asyncio.Queue()
+        self._adopts = True
+        """Until the store has refused to: then chunks are shipped side by side."""
 
     def ship(self, closed: ChunkClosed, key: str, path: Path) -> None:
         """Queue the chunk at `path` for storage under `key`."""
@@ -64,18 +68,34 @@ class Shipper:
 
     async def _run_one(self) -> None:
         while True:
-            closed, key, path = await self._queue.get()
-            sha256 = await self._ship(key, path)
-            chunk = TapeChunk(
-                seq=closed.seq,
-                key=key,
-                bytes=closed.bytes,
-                sha256=sha256,
-                records=closed.records,
-                first_ns=closed.first_ns,
-                last_ns=closed.last_ns,
-            )
-            self._shipped(closed.capture_id, chunk)
+            waiting = [await self._queue.get()]
+            while self._adopts and len(waiting) < ADOPTED_AT_ONCE and not self._queue.empty():
+                waiting.append(self._queue.get_nowait())
+            # one thread for all of them: waking one costs as much as a chunk does
+            adopted = await asyncio.to_thread(self._adopt, waiting)
+            self._adopts = all(adopted)
+            for (closed, key, path), sha256 in zip(waiting, adopted, strict=True):
+                chunk = TapeChunk(
+                    seq=closed.seq,
+                    key=key,
+                    bytes=closed.bytes,
+                    sha256=sha256 or await self._ship(key, path),
+                    records=closed.records,
+                    first_ns=closed.first_ns,
+                    last_ns=closed.last_ns,
+                )
+                self._shipped(closed.capture_id, chunk)
+
+    def _adopt(self, waiting: list[_Closed]) -> list[str]:
+        """The checksum of each chunk, empty where it is still to be shipped."""
+        adopted: list[str] = []
+        for _, key, path in waiting:
+            try:
+                # the very bytes that are read are stored: there is no copy that could differ
+                adopted.append(_read(path)[1] if self._store.adopt(key, path) else "")
+            except OSError:
+                adopted.append("")
+        return adopted
 
     async def _ship(self, key: str, path: Path) -> str:
         pause = FIRST_PAUSE_S
@@ -89,8 +109,6 @@ class Shipper:
 
     async def _ship_once(self, key: str, path: Path) -> str:
         data, sha256 = await asyncio.to_thread(_read, path)
-        if await self._store.adopt(key, path):
-            return sha256  # the very bytes that were read: there is no copy that could differ
         await self._store.put_bytes(key, data)
         stored = await self._store.stat(key)
         if stored is None or stored.bytes != len(data):

@@ -113,14 +113,13 @@ class ObjectStore:
             await obstore.put_async(self._store, key, data, attributes=self._attributes(key))
             await self._sync(key)
 
-    async def adopt(self, key: str, path: Path) -> bool:
-        """Store a file, that nobody will write to any more, as a second name of the same bytes on disk.
+    def adopt(self, key: str, path: Path) -> bool:
+        """Store a file, that nobody will write to any more, as a second name of the same bytes; blocks on the disk.
 
-        False where that cannot be: the storage is no folder, or on another file system, or has the key already.
+        False where that cannot be: the storage is no folder, or on another file system, or has the key already. Both
+        names are in one file system, whose journal keeps their order: the first may go as soon as there is the second.
         """
-        if self._folder is None:
-            return False
-        return await asyncio.to_thread(_link, path, self._folder / _checked(key))
+        return self._folder is not None and _link(path, self._folder / _checked(key))
 
     async def get(self, key: str) -> bytes:
         """A whole object, in memory."""
@@ -249,7 +248,6 @@ def _link(path: Path, target: Path) -> bool:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.hardlink_to(path)
-        _fsync(target.parent)
     except OSError:
         return False
     return True

@@ -130,8 +130,8 @@ async def test_a_file_is_adopted_by_a_folder_only_and_once(
     spooled = tmp_path / "spooled"
     spooled.write_bytes(b"tape")
     is_folder = settings.storage_url.startswith("file:")
-    assert await objects.adopt("tapes/j/c/000000.tape", spooled) == is_folder
-    assert await objects.adopt("tapes/j/c/000000.tape", spooled) is False
+    assert objects.adopt("tapes/j/c/000000.tape", spooled) == is_folder
+    assert objects.adopt("tapes/j/c/000000.tape", spooled) is False
     spooled.unlink()
     if is_folder:
         assert await objects.get("tapes/j/c/000000.tape") == b"tape"

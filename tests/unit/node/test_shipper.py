@@ -28,9 +28,9 @@ class Store:
         self.objects: dict[str, bytes] = {}
         self.reads = 0
 
-    async def adopt(self, key: str, path: Path) -> bool:
+    def adopt(self, key: str, path: Path) -> bool:
         if self.adopts:
-            self.objects[key] = await asyncio.to_thread(path.read_bytes)
+            self.objects[key] = path.read_bytes()
         return self.adopts
 
     async def put_bytes(self, key: str, data: bytes) -> None:
