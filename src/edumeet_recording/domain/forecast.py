@@ -1,0 +1,105 @@
+"""How much will be recorded soon: from the last minutes' trend, the peers in the rooms, and earlier hours; pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum, unique
+from statistics import correlation, linear_regression
+
+TREND_WINDOW = timedelta(minutes=5)
+TREND_SAMPLES = 4
+"""Fewer say nothing of a trend."""
+HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(weeks=1)
+TOLERANCE = timedelta(minutes=6)
+"""History is thinned to a row in five minutes: an older sample than this says nothing of its moment."""
+
+
+@unique
+class Cause(StrEnum):
+    """What a forecast rests on."""
+
+    DEMAND = "demand"
+    """What records or waits now: nothing speaks for more."""
+    TREND = "trend"
+    """Demand has been rising."""
+    PEERS = "peers"
+    """More peers are in the rooms than their usual share of recordings accounts for."""
+    SCHEDULE = "schedule"
+    """An hour, a day or a week ago more came after this moment: lectures start on the hour."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A region at one moment. Demand: the price of all recordings that run or wait, in milli-cores."""
+
+    at: datetime
+    demand_mcpu: int
+    peers: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """The most that is expected up to the horizon, and why."""
+
+    mcpu: int
+    cause: Cause
+
+
+def spans(now: datetime, horizon: timedelta, kept: timedelta) -> tuple[tuple[datetime, datetime], ...]:
+    """The pieces of the past, each (from, to), that a forecast at `now` looks at; the last `kept` are among them."""
+    recent = (now - max(HOUR + TOLERANCE, kept), now)
+    return (recent, *((now - ago - TOLERANCE, now - ago + horizon) for ago in (DAY, WEEK)))
+
+
+def forecast(present: Sample, past: Sequence[Sample], horizon: timedelta) -> Forecast:
+    """What is expected until `horizon` from the present; never less than what is there.
+
+    The causes do not add up, for they mostly see the same: the one that expects most counts. `past` is in order.
+    """
+    growth = {
+        Cause.TREND: _trend(present, past, horizon),
+        Cause.PEERS: _peers(present, past),
+        Cause.SCHEDULE: _schedule(present, past, horizon),
+    }
+    cause = max(growth, key=lambda each: growth[each])
+    if growth[cause] < 1:
+        return Forecast(present.demand_mcpu, Cause.DEMAND)
+    return Forecast(present.demand_mcpu + int(growth[cause]), cause)
+
+
+def _trend(present: Sample, past: Sequence[Sample], horizon: timedelta) -> float:
+    """The slope of a straight line through the last minutes (least squares), as far as a line explains them (r²).
+
+    So noise has no trend; and no more is expected than has been seen to come.
+    """
+    samples = [*(each for each in past if present.at - TREND_WINDOW <= each.at < present.at), present]
+    demand = [each.demand_mcpu for each in samples]
+    if len(samples) < TREND_SAMPLES or min(demand) == max(demand):
+        return 0.0
+    times = [(each.at - present.at).total_seconds() for each in samples]
+    growth = linear_regression(times, demand).slope * horizon.total_seconds() * correlation(times, demand) ** 2
+    return min(growth, present.demand_mcpu - min(demand))
+
+
+def _peers(present: Sample, past: Sequence[Sample]) -> float:
+    """What the peers in the rooms would be worth, were as much of them recorded as in the last hour."""
+    recent = [each for each in past if present.at - HOUR <= each.at < present.at]
+    peers = sum(each.peers for each in recent)
+    if not peers:
+        return 0.0
+    return present.peers * sum(each.demand_mcpu for each in recent) / peers - present.demand_mcpu
+
+
+def _schedule(present: Sample, past: Sequence[Sample], horizon: timedelta) -> float:
+    """By how much demand rose after this moment an hour ago, and a week ago or, where nobody knows, a day ago."""
+    week = _rise_after(present.at - WEEK, past, horizon)
+    day = _rise_after(present.at - DAY, past, horizon) if week is None else week
+    return max(_rise_after(present.at - HOUR, past, horizon) or 0, day or 0)
+
+
+def _rise_after(moment: datetime, past: Sequence[Sample], horizon: timedelta) -> int | None:
+    before = [each for each in past if moment - TOLERANCE <= each.at <= moment]
+    after = [each.demand_mcpu for each in past if moment < each.at <= moment + horizon]
+    if not (before and after):
+        return None
+    return max(after) - before[-1].demand_mcpu

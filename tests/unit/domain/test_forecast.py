@@ -1,0 +1,71 @@
+"""What is expected, and why: each cause alone, and which of them counts."""
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edumeet_recording.domain.forecast import DAY, HOUR, WEEK, Cause, Forecast, Sample, forecast, spans
+
+NOW = datetime(2026, 11, 23, 7, 59, tzinfo=UTC)
+HORIZON = timedelta(minutes=2)
+
+
+def at(seconds: float, demand: int, peers: int = 0) -> Sample:
+    """A sample `seconds` before now."""
+    return Sample(NOW - timedelta(seconds=seconds), demand, peers)
+
+
+def test_without_a_past_nothing_more_is_expected() -> None:
+    assert forecast(at(0, 100), [], HORIZON) == Forecast(100, Cause.DEMAND)
+
+
+def test_a_rising_line_goes_on() -> None:
+    past = [at(60 * minutes, 1000 - 100 * minutes) for minutes in (4, 3, 2, 1)]
+    assert forecast(at(0, 1000), past, HORIZON) == Forecast(1200, Cause.TREND)
+
+
+def test_a_trend_expects_no_more_than_was_seen_to_come() -> None:
+    past = [at(seconds, 0) for seconds in (45, 30, 15)]
+    assert forecast(at(0, 500), past, timedelta(hours=1)).mcpu == 1000
+
+
+def test_a_falling_line_is_not_followed_down() -> None:
+    past = [at(60 * minutes, 1000 + 100 * minutes) for minutes in (4, 3, 2, 1)]
+    assert forecast(at(0, 1000), past, HORIZON) == Forecast(1000, Cause.DEMAND)
+
+
+def test_peers_who_come_are_worth_what_peers_were() -> None:
+    past = [at(600, 100, peers=50), at(300, 100, peers=50)]
+    assert forecast(at(0, 100, peers=200), past, HORIZON) == Forecast(400, Cause.PEERS)
+
+
+def test_the_rise_after_the_last_full_hour_comes_again() -> None:
+    past = [at(3600 + 15, 100), at(3600 - 30, 100), at(3600 - 90, 700), at(3600 - 300, 5000), at(600, 200)]
+    assert forecast(at(0, 200), past, HORIZON) == Forecast(800, Cause.SCHEDULE)
+
+
+def test_a_week_ago_says_more_than_yesterday() -> None:
+    def rise(ago: timedelta, by: int) -> list[Sample]:
+        return [Sample(NOW - ago - HORIZON, 0), Sample(NOW - ago + HORIZON / 2, by)]
+
+    sunday, monday = rise(DAY, 50), rise(WEEK, 900)
+    assert forecast(at(0, 10), sunday, HORIZON) == Forecast(60, Cause.SCHEDULE)
+    assert forecast(at(0, 10), monday + sunday, HORIZON) == Forecast(910, Cause.SCHEDULE)
+
+
+def test_a_gap_in_the_history_says_nothing() -> None:
+    only_after = [Sample(NOW - HOUR + HORIZON / 2, 900)]
+    assert forecast(at(0, 10), only_after, HORIZON).mcpu == 10
+
+
+def test_the_spans_hold_all_that_is_looked_at() -> None:
+    looked_at = [NOW - HOUR, NOW - DAY, NOW - DAY + HORIZON, NOW - WEEK, NOW - WEEK + HORIZON, NOW - timedelta(hours=3)]
+    pieces = spans(NOW, HORIZON, timedelta(hours=3))
+    assert all(any(since <= moment <= until for since, until in pieces) for moment in looked_at)
+
+
+@given(st.lists(st.tuples(st.integers(1, 700_000), st.integers(0, 10**6), st.integers(0, 10**4)), max_size=30))
+def test_never_less_than_what_is_there(rows: list[tuple[int, int, int]]) -> None:
+    past = sorted((at(ago, demand, peers) for ago, demand, peers in rows), key=lambda each: each.at)
+    assert forecast(at(0, 1234, 5), past, HORIZON).mcpu >= 1234
