@@ -179,7 +179,9 @@ class NodeSettings(CommonSettings):
     )
     node_region: str = Field("default", description="Region the node is in.")
     node_failure_domain: str = Field(
-        "", description="Host, rack or zone: standby captures go to another one; empty: the node's own."
+        "",
+        description="What the node dies together with, such as zone=eu-1a,rack=r7,host=h1, or a host's name alone: "
+        "standby captures go to another one; empty: this machine.",
     )
     registration_secret: SecretStr = Field(
         SecretStr(""), description="The orchestrator's registration secret, where it has one."

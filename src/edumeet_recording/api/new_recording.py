@@ -16,6 +16,7 @@ def new_job(body: StartRecording, caller: Principal, idempotency_key: str | None
     _check_wanted(body)
     _check_ffmpeg_args(body.options)
     _check_copy(body)
+    _check_redundancy(body)
     options = body.options
     return NewJob(
         tenant_id=caller.tenant,
@@ -33,6 +34,7 @@ def new_job(body: StartRecording, caller: Principal, idempotency_key: str | None
             copy=options.copy_policy,
             thumbnails=options.thumbnails,
             ffmpeg_args=options.custom_ffmpeg_args,
+            redundancy=options.redundancy,
         ),
         requester_info=body.requester_info.model_dump(mode="json", by_alias=True, exclude_none=True),
         requested_by=caller.subject or None,
@@ -40,8 +42,9 @@ def new_job(body: StartRecording, caller: Principal, idempotency_key: str | None
         priority=body.priority,
         allow_parallel=body.allow_parallel,
         idempotency_key=idempotency_key,
-        # of the meaning, not of the bytes: white space and the order of fields do not make another request
-        request_sha256=hashlib.sha256(body.model_dump_json().encode()).digest(),
+        # of the meaning, not of the bytes: neither white space, nor the order of fields, nor a default that is spelled
+        # out, nor a field that a newer release knows makes another request
+        request_sha256=hashlib.sha256(body.model_dump_json(exclude_defaults=True).encode()).digest(),
     )
 
 
@@ -115,6 +118,11 @@ def _check_copy(body: StartRecording) -> None:
         if stream.kind in wanted and stream.codec_name not in COPYABLE[options.format]:
             reason = f"{options.format} does not take {stream.codec_name} (rtpStreams.{index}) without a transcode"
             raise _wrong("options.copy", reason)
+
+
+def _check_redundancy(body: StartRecording) -> None:
+    if body.options.redundancy > 1 and body.forwarding == "client":
+        raise _wrong("options.redundancy", "needs forwarding room-server: a client sends to one node only")
 
 
 def _wrong(field: str, reason: str) -> InvalidRequest:

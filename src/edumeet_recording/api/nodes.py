@@ -9,9 +9,10 @@ from pydantic import AfterValidator
 from edumeet_recording.api.deps import ApiDeps, Deps, NodesAdmin, NodesReader, NodeToken
 from edumeet_recording.api.node_urls import check_node_url
 from edumeet_recording.domain.errors import NotFound, Unauthenticated
+from edumeet_recording.domain.failure_domain import FailureDomain
 from edumeet_recording.domain.request import FFmpegNodeRegistration, Registered, RoomServerRegistration
 from edumeet_recording.store import views
-from edumeet_recording.wire.http import IDENTIFIER, RegisterFFmpegNode, RegisterRoomServer, storable
+from edumeet_recording.wire.http import IDENTIFIER, NodeFailureDomain, RegisterFFmpegNode, RegisterRoomServer, storable
 from edumeet_recording.wire.node_link import HeartbeatAnswer, HeartbeatPost
 from edumeet_recording.wire.room_link import RoomHeartbeat
 from edumeet_recording.wire.views import Node, NodeList, RegisteredNode
@@ -52,7 +53,7 @@ async def register_ffmpeg_node(
         url=body.url.rstrip("/"),
         region=body.region,
         specs=body.specs.model_dump(by_alias=True, exclude_none=True),
-        failure_domain=body.failure_domain,
+        failure_domain=_failure_domain(body.failure_domain),
         processing_slots=body.processing_slots,
         version=body.version,
     )
@@ -115,6 +116,11 @@ def _admit(deps: ApiDeps, url: str, secret: str | None) -> None:
     if expected and not hmac.compare_digest((secret or "").encode(), expected.encode()):
         raise Unauthenticated("registration needs the right X-Registration-Secret", code="registration_secret")
     check_node_url(url, deps.settings.node_url_allow)
+
+
+def _failure_domain(named: NodeFailureDomain | None) -> str | None:
+    """As it is kept: `zone=…,rack=…,host=…`, or None where nothing is named."""
+    return str(FailureDomain(zone=named.zone, rack=named.rack, host=named.host)) or None if named else None
 
 
 def _answer(registered: Registered, response: Response) -> RegisteredNode:

@@ -59,6 +59,9 @@ def start(
     max_duration: Annotated[
         float | None, typer.Option(help="Seconds after which it stops.", show_default=False)
     ] = None,
+    twice: Annotated[
+        bool, typer.Option("--twice", help="Record on two nodes at once, so that the loss of one costs nothing.")
+    ] = False,
     send_it_myself: Annotated[
         bool, typer.Option("--client", help="Ask no room server: the answer names where to send the RTP.")
     ] = False,
@@ -80,7 +83,12 @@ def start(
             "roomId": room,
             "peerId": peer,
             "rtpStreams": tuple(parse_stream(each) for each in stream),
-            "options": {"format": container, "quality": quality, "maxDuration": max_duration},
+            "options": {
+                "format": container,
+                "quality": quality,
+                "maxDuration": max_duration,
+                "redundancy": 2 if twice else 1,
+            },
             "forwarding": "client" if send_it_myself else "room-server",
         }
     )

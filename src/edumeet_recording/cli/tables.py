@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from edumeet_recording.domain.capture import CaptureRole
 from edumeet_recording.domain.job import JobStatus
 from edumeet_recording.wire.views import FFmpegNodeView, JobEvent, Node, Recording, RoomServerView
 
@@ -75,6 +76,7 @@ def recording_details(recording: Recording, events: Iterable[JobEvent] = ()) -> 
         ("in the queue", f"position {queue.position}" if queue else ""),
         ("peer", f"{recording.peer_id} in room {recording.room_id} of {recording.room_server_id}"),
         ("node", f"{recording.node_id} (epoch {recording.epoch})" if recording.node_id else ""),
+        ("standby", ", ".join(each.node_id for each in recording.captures if each.role is CaptureRole.STANDBY)),
         ("sends to", f"{target.ip}: {ports}" if target else ""),
         ("format", " ".join(filter(None, (recording.options.format, recording.options.quality)))),
         ("started", _time(recording.started_at)),

@@ -13,6 +13,7 @@ from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.captures import CaptureCommands
 from edumeet_recording.control.dispatch import place_job
 from edumeet_recording.control.node_links import apply_heartbeat, desired_of
+from edumeet_recording.control.redundancy import place_standby
 from edumeet_recording.control.transitions import end_recording, limits_of, signal
 from edumeet_recording.domain.deadlines import deadline_after
 from edumeet_recording.domain.errors import Conflict, InvalidRequest, NoCapacity, NotFound, Unauthenticated
@@ -70,6 +71,8 @@ class Commands:
             )
             if not await place_job(tx, self.settings, job):
                 await self._check_queue(tx)
+            elif job.options.redundancy > 1:
+                await place_standby(tx, self.settings, job.id)
             tx.hint(Channel.EVENTS)
             return StartOutcome(job.id, created=True)
 

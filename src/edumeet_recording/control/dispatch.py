@@ -2,13 +2,14 @@
 
 import secrets
 from base64 import b64encode
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from uuid import uuid4
 
 import structlog
 
 from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.transitions import limits_of, signal
+from edumeet_recording.domain.capture import LIVE, CaptureRole
 from edumeet_recording.domain.codecs import Kind
 from edumeet_recording.domain.job import CAPTURING, Job, JobSignal, JobStatus, Reason
 from edumeet_recording.domain.placement import PlacementRequest, place
@@ -60,17 +61,41 @@ def with_our_keys(streams: tuple[Stream, ...], suite: str | None) -> tuple[Strea
     return tuple(keyed)
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A node whose capacity was claimed for a capture, or why there is none."""
+
+    node_id: str | None
+    explanation: str
+
+
+async def claim_node(tx: Tx, job: Job, role: CaptureRole, *, without: frozenset[str] = frozenset()) -> Claim:
+    """Claim capacity for a capture of `job`, apart from what records it in another role; not on nodes of `without`."""
+    known = await captures.of_job(tx.conn, job.id)
+    fleet = await nodes.snapshots(tx.conn)
+    elsewhere = {each.node_id for each in known if each.wanted and each.state in LIVE and each.role is not role}
+    request = PlacementRequest(
+        cost_mcpu=job.cost_mcpu,
+        region=job.region,
+        room=(job.room_server_id, job.room_id),
+        avoid=frozenset(capture.node_id for capture in known),
+        apart_from=tuple(node.failure_domain for node in fleet if node.id in elsewhere),
+    )
+    placement = place(request, fleet)
+    for node_id in placement.candidates[:TRIED_NODES]:
+        if node_id not in without and await nodes.claim_capacity(tx.conn, node_id, job.cost_mcpu):
+            return Claim(node_id, "")
+    return Claim(None, placement.explanation)
+
+
 async def place_job(tx: Tx, settings: OrchestratorSettings, job: Job) -> bool:
     """Claim a node's capacity and write the capture of the next epoch; False where nothing fits, with a reason."""
-    before = await captures.of_job(tx.conn, job.id)
-    failed = frozenset(capture.node_id for capture in before)
-    placement = place(_request(job, failed), await nodes.snapshots(tx.conn))
-    for node_id in placement.candidates[:TRIED_NODES]:
-        if await nodes.claim_capacity(tx.conn, node_id, job.cost_mcpu):
-            await _assign(tx, settings, job, node_id, "reassigned")
-            return True
-    await jobs.explain_wait(tx.conn, job.id, Reason.NO_CAPACITY, placement.explanation)
-    return False
+    claim = await claim_node(tx, job, CaptureRole.PRIMARY)
+    if claim.node_id is None:
+        await jobs.explain_wait(tx.conn, job.id, Reason.NO_CAPACITY, claim.explanation)
+        return False
+    await assign(tx, settings, job, claim.node_id, role=CaptureRole.PRIMARY, event="reassigned")
+    return True
 
 
 async def _move(tx: Tx, settings: OrchestratorSettings, capture: Capture) -> None:
@@ -78,15 +103,14 @@ async def _move(tx: Tx, settings: OrchestratorSettings, capture: Capture) -> Non
     job = await jobs.locked(tx.conn, capture.job_id)
     if job is None or job.status not in CAPTURING:
         return
-    placement = place(_request(job, frozenset({capture.node_id})), await nodes.snapshots(tx.conn))
     if not await captures.leave(tx.conn, capture.id):
         return
-    for node_id in placement.candidates[:TRIED_NODES]:
-        if node_id != capture.node_id and await nodes.claim_capacity(tx.conn, node_id, job.cost_mcpu):
-            await _assign(tx, settings, job, node_id, "moving")
-            return
+    claim = await claim_node(tx, job, capture.role, without=frozenset({capture.node_id}))
+    if claim.node_id is not None:
+        await assign(tx, settings, job, claim.node_id, role=capture.role, event="moving")
+        return
     await captures.keep(tx.conn, capture)
-    log.warning("capture_cannot_move", capture_id=capture.id, node_id=capture.node_id, reason=placement.explanation)
+    log.warning("capture_cannot_move", capture_id=capture.id, node_id=capture.node_id, reason=claim.explanation)
 
 
 async def drain_tick(db: Transactor, settings: OrchestratorSettings) -> None:
@@ -99,13 +123,10 @@ async def drain_tick(db: Transactor, settings: OrchestratorSettings) -> None:
         await db.run(work)
 
 
-def _request(job: Job, avoid: frozenset[str]) -> PlacementRequest:
-    return PlacementRequest(
-        cost_mcpu=job.cost_mcpu, region=job.region, room=(job.room_server_id, job.room_id), avoid=avoid
-    )
-
-
-async def _assign(tx: Tx, settings: OrchestratorSettings, job: Job, node_id: str, event: str) -> None:
+async def assign(
+    tx: Tx, settings: OrchestratorSettings, job: Job, node_id: str, *, role: CaptureRole, event: str
+) -> None:
+    """Write the capture of the job's next epoch on a node whose capacity was claimed; `event` tells of it."""
     epoch = job.epoch + 1
     capture_id = uuid4().hex
     asks = job.forwarding == "room-server" and settings.room_server_srtp != "none"
@@ -115,12 +136,13 @@ async def _assign(tx: Tx, settings: OrchestratorSettings, job: Job, node_id: str
         capture_id=capture_id,
         job_id=job.id,
         node_id=node_id,
+        role=role,
         epoch=epoch,
         cost_mcpu=job.cost_mcpu,
         streams=with_our_keys(expected_streams(job), suite),
         now=tx.now,
     )
-    data = {"captureId": capture_id, "nodeId": node_id, "epoch": epoch}
+    data = {"captureId": capture_id, "nodeId": node_id, "epoch": epoch, "role": role}
     if job.status is JobStatus.PENDING:
         await signal(tx, limits_of(settings), job, JobSignal.PLACED, data=data, epoch=epoch, node_id=node_id)
     else:
@@ -134,7 +156,7 @@ async def _assign(tx: Tx, settings: OrchestratorSettings, job: Job, node_id: str
             detail=job.reason_detail,
             deadline=job.deadline,
             epoch=epoch,
-            node_id=node_id,
+            node_id=node_id if role is CaptureRole.PRIMARY else None,
             data=data,
         )
         if changed is None:

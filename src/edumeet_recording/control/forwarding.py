@@ -149,6 +149,7 @@ def request_of(wanted: Forwarding) -> ConfigureForwarding:
     return ConfigureForwarding(
         job_id=capture.job_id,
         epoch=capture.epoch,
+        role=capture.role,
         room_id=wanted.room_id,
         peer_id=wanted.peer_id,
         target_node=TargetNode(

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from edumeet_recording.config import OrchestratorSettings
-from edumeet_recording.control.transitions import limits_of, retry_at, signal
+from edumeet_recording.control.transitions import NOT_TWICE, limits_of, retry_at, signal
 from edumeet_recording.domain.job import Job, JobSignal, JobStatus, Reason
 from edumeet_recording.store import captures, jobs, nodes
 from edumeet_recording.store.nodes import Finalizer
@@ -104,6 +104,7 @@ async def finalize_done(db: Transactor, settings: OrchestratorSettings, node_id:
             duration_s=done.duration_s,
             report=done.report,
             warnings=list(done.warnings),
+            kept_warnings=[NOT_TWICE],
         )
         data = {"bytes": done.bytes, "sha256": done.sha256, "durationS": done.duration_s, "warnings": done.warnings}
         await signal(tx, limits_of(settings), job, JobSignal.FINALIZED, reason=job.reason, data=data)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from edumeet_recording.config import OrchestratorSettings
-from edumeet_recording.domain.capture import LIVE, CaptureState
+from edumeet_recording.domain.capture import LIVE, CaptureRole, CaptureState
 from edumeet_recording.domain.deadlines import Limits, deadline_after
 from edumeet_recording.domain.failover import Consequence, after_loss
 from edumeet_recording.domain.job import BLOCKED_BY, Job, JobSignal, JobStatus, Reason, next_status
@@ -14,6 +14,7 @@ from edumeet_recording.store.transaction import Channel, Stale, Tx
 
 RETRY_BASE_S = 0.5
 RETRY_MOST_S = 30.0
+NOT_TWICE = "for a while this was not recorded twice: no node in another failure domain was to be had"
 
 
 def limits_of(settings: OrchestratorSettings) -> Limits:
@@ -118,13 +119,14 @@ async def capture_over(
     if job.status is JobStatus.STOPPING:
         await settle(tx, limits, job)
     elif capture.wanted:
-        if not capture.leaving:
-            await captures.keep(tx.conn, capture)
+        if not (capture.leaving or await captures.keep(tx.conn, capture)) and capture.role is CaptureRole.PRIMARY:
+            await captures.promote(tx.conn, job.id)
         await _after_loss(tx, limits, job, capture, reason=reason, detail=detail)
 
 
 async def _after_loss(tx: Tx, limits: Limits, job: Job, capture: Capture, *, reason: Reason, detail: str) -> None:
-    others = [each.state for each in await captures.of_job(tx.conn, job.id) if each.wanted and each.state in LIVE]
+    all_of_it = await captures.of_job(tx.conn, job.id)
+    others = [each.state for each in all_of_it if each.wanted and each.state in LIVE]
     data = {"captureId": capture.id, "nodeId": capture.node_id, "epoch": capture.epoch}
     again = retry_at(job.attempts, tx.now)
     match after_loss(job.status, others):
@@ -150,6 +152,9 @@ async def _after_loss(tx: Tx, limits: Limits, job: Job, capture: Capture, *, rea
                 raise Stale
             return
         case Consequence.NONE:
+            if job.options.redundancy > 1:
+                barren = sum(each.state is CaptureState.LOST and not each.first_packet_at for each in all_of_it)
+                await jobs.delay_standby(tx.conn, job.id, retry_at(barren, tx.now) if barren else None)
             await jobs.note(tx.conn, job.id, event="capture_lost", now=tx.now, data={**data, "detail": detail})
             return
     await signal(

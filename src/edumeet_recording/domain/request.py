@@ -35,7 +35,7 @@ class RequestStream:
 @dataclass(frozen=True, slots=True)
 class JobOptions:
     """What the file shall be. `quality` None is medium where a transcode is needed, `max_duration_s` None the service's
-    limit; `ffmpeg_args` have passed `media.ffmpeg_options.check_options`.
+    limit; `ffmpeg_args` have passed `media.ffmpeg_options.check_options`; `redundancy`: nodes that record it at once.
     """
 
     container: Container
@@ -46,6 +46,7 @@ class JobOptions:
     copy: CopyPolicy = CopyPolicy.PREFER
     thumbnails: bool = True
     ffmpeg_args: tuple[str, ...] = ()
+    redundancy: int = 1
 
 
 @dataclass(frozen=True, slots=True)

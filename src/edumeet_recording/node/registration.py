@@ -17,11 +17,13 @@ import httpx2
 from pydantic import ValidationError
 
 from edumeet_recording.config import NodeSettings
-from edumeet_recording.domain.errors import Conflict, Forbidden, Unavailable
+from edumeet_recording.domain.errors import Conflict, Forbidden, InvalidRequest, Unavailable
+from edumeet_recording.domain.failure_domain import UNNAMED, parse_failure_domain
 from edumeet_recording.node.load import memory_bytes
 from edumeet_recording.wire.base import Message
 
 _TIMEOUT_S = 10.0
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _GPU_DEVICES = (Path("/dev/dri/renderD128"), Path("/dev/nvidia0"))
 
 
@@ -76,7 +78,7 @@ async def register(client: httpx2.AsyncClient, settings: NodeSettings, identity:
         "url": url,
         "region": settings.node_region,
         "specs": _specs(settings.state_dir),
-        "failureDomain": settings.node_failure_domain or identity.node_id,
+        "failureDomain": own_failure_domain(settings.node_failure_domain, identity.node_id),
         "processingSlots": settings.processing_slots,
         "version": version("edumeet-recording"),
     }
@@ -97,6 +99,25 @@ async def register(client: httpx2.AsyncClient, settings: NodeSettings, identity:
         identity.keep(_Registered.model_validate_json(answer.text).token)
     except ValidationError as error:
         raise Unavailable(f"the answer to registration does not parse: {error}") from error
+
+
+def own_failure_domain(named: str, node_id: str) -> str | dict[str, str]:
+    """What NODE_FAILURE_DOMAIN says, as a registration takes it; the host is this machine unless it is named.
+
+    A host alone goes as plain text, which orchestrators of release 0.1.0 take too. Raises `InvalidRequest`.
+    """
+    try:
+        domain = parse_failure_domain(named) if named else UNNAMED
+    except ValueError as error:
+        raise InvalidRequest(f"NODE_FAILURE_DOMAIN: {error}") from error
+    host = domain.host or _machine() or node_id
+    levels = {"zone": domain.zone, "rack": domain.rack, "host": host}
+    return {level: name for level, name in levels.items() if name} if domain.zone or domain.rack else host
+
+
+def _machine() -> str:
+    """What all processes and containers on this kernel have in common, and nobody else."""
+    return _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
 
 
 def own_ip(bind_ip: str, orchestrator_url: str) -> str:

@@ -28,6 +28,7 @@ from edumeet_recording.control.loop import Loop
 from edumeet_recording.control.metrics import metrics_tick
 from edumeet_recording.control.node_links import NodeLinks
 from edumeet_recording.control.processing import assign_tick, late_media_tick
+from edumeet_recording.control.redundancy import standby_tick
 from edumeet_recording.control.retention import retention_tick
 from edumeet_recording.control.room_links import RoomLinks
 from edumeet_recording.control.webhooks import Webhooks
@@ -142,6 +143,7 @@ def _loops(parts: _Parts, forwarding: ForwardingLoop) -> list[Loop]:
         Loop("fleet", parts.watch.fleet_tick, 1),
         Loop("forwarding", forwarding.tick, 1),
         Loop("dispatch", led(partial(dispatch_tick, db, settings)), 1),
+        Loop("standby", led(partial(standby_tick, db, settings)), 1),
         Loop("drain", led(partial(drain_tick, db, settings)), 1),
         Loop("processing", led(partial(assign_tick, db, settings)), 1),
         Loop("late_media", led(partial(late_media_tick, db, settings)), 2),
@@ -156,7 +158,7 @@ def _loops(parts: _Parts, forwarding: ForwardingLoop) -> list[Loop]:
 
 WOKEN_BY = {
     Channel.FORWARDING: ("forwarding",),
-    Channel.DISPATCH: ("dispatch", "drain", "processing"),
+    Channel.DISPATCH: ("dispatch", "standby", "drain", "processing"),
     Channel.EVENTS: ("events", "webhooks"),
     Channel.HEALTH: ("health",),
 }

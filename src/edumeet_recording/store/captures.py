@@ -32,6 +32,7 @@ class Capture:
     forwarding: str
     forwarding_attempts: int
     stats: dict[str, Any]
+    first_packet_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ def _capture_of(row: asyncpg.Record) -> Capture:
         forwarding=row["forwarding"],
         forwarding_attempts=row["forwarding_attempts"],
         stats=row["stats"] or {},
+        first_packet_at=row["first_packet_at"],
     )
 
 
@@ -76,18 +78,19 @@ async def insert(
     capture_id: str,
     job_id: str,
     node_id: str,
+    role: CaptureRole,
     epoch: int,
     cost_mcpu: int,
     streams: Sequence[Stream],
     now: datetime,
 ) -> None:
-    """A new primary capture; the unique index refuses a second live one of the job."""
+    """A new capture; the unique index refuses a second live one of the job and role."""
     await _sql.insert_capture(
         conn,
         id=capture_id,
         job_id=job_id,
         node_id=node_id,
-        role=CaptureRole.PRIMARY,
+        role=role,
         epoch=epoch,
         cost_mcpu=cost_mcpu,
         streams=stream_rows(streams),
@@ -129,9 +132,14 @@ async def relieve(conn: Connection, successor: Capture) -> list[str]:
     return [row["id"] async for row in rows]
 
 
-async def keep(conn: Connection, lost: Capture) -> None:
-    """`lost` was the successor of a capture that is leaving: that one stays after all."""
-    await _sql.keep_capture(conn, job_id=lost.job_id, role=lost.role)
+async def keep(conn: Connection, lost: Capture) -> bool:
+    """`lost` was the successor of a capture that is leaving: that one stays after all; False where there is none."""
+    return await _sql.keep_capture(conn, job_id=lost.job_id, role=lost.role) is not None
+
+
+async def promote(conn: Connection, job_id: str) -> None:
+    """The primary capture is lost: the standby, where there is one, is the primary from now on."""
+    await _sql.promote_standby(conn, job_id=job_id)
 
 
 async def late(conn: Connection, before: datetime) -> list[Capture]:

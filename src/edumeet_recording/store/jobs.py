@@ -49,6 +49,7 @@ def options_of(value: Mapping[str, Any]) -> JobOptions:
         copy=CopyPolicy(value.get("copy", CopyPolicy.PREFER)),
         thumbnails=value.get("thumbnails", True),
         ffmpeg_args=tuple(value.get("ffmpeg_args", ())),
+        redundancy=value.get("redundancy", 1),
     )
 
 
@@ -181,6 +182,21 @@ async def to_place(conn: Connection, now: datetime, most: int) -> list[Job]:
     return [job_of(row) async for row in _sql.jobs_to_place(conn, now=now, most=most)]
 
 
+async def without_standby(conn: Connection, now: datetime, most: int) -> list[Job]:
+    """Jobs that are to be recorded twice, are recorded once, and may be tried now."""
+    return [job_of(row) async for row in _sql.jobs_without_standby(conn, now=now, most=most)]
+
+
+async def miss_standby(conn: Connection, job_id: str, warning: str, retry_at: datetime) -> bool:
+    """No node can be the standby's; True where that is news. `warning` is shown with the job, and stays."""
+    return await _sql.miss_standby(conn, id=job_id, warning=warning, retry_at=retry_at)
+
+
+async def delay_standby(conn: Connection, job_id: str, retry_at: datetime | None) -> None:
+    """The next standby is placed at `retry_at`, or at once; none is missed until then."""
+    await _sql.delay_standby(conn, id=job_id, retry_at=retry_at)
+
+
 async def in_time(conn: Connection, now: datetime) -> list[tuple[Job, datetime | None]]:
     """Jobs a deadline may have reached, each with the time of its last packet."""
     return [(job_of(row), row["last_packet_at"]) async for row in _sql.jobs_in_time(conn, now=now)]
@@ -232,8 +248,9 @@ async def store_result(
     duration_s: float,
     report: Mapping[str, object],
     warnings: list[str],
+    kept_warnings: list[str],
 ) -> None:
-    """Keep what the finalizer made; `size` in bytes."""
+    """Keep what the finalizer made; `size` in bytes, `kept_warnings`: those of the job that are not the finalizer's."""
     await _sql.store_result(
         conn,
         id=job_id,
@@ -244,6 +261,7 @@ async def store_result(
         duration_s=duration_s,
         report=dict(report),
         warnings=warnings,
+        kept_warnings=kept_warnings,
     )
 
 

@@ -152,6 +152,8 @@ CREATE TABLE public.recording_jobs (
     tape_deleted_at timestamp with time zone,
     deleted_at timestamp with time zone,
     purged_at timestamp with time zone,
+    standby_missing boolean DEFAULT false NOT NULL,
+    standby_retry_at timestamp with time zone,
     CONSTRAINT recording_jobs_completed_has_file CHECK (((status <> 'completed'::public.job_status) OR (file_key IS NOT NULL))),
     CONSTRAINT recording_jobs_cost_mcpu_check CHECK ((cost_mcpu > 0)),
     CONSTRAINT recording_jobs_final_has_end CHECK (((status = ANY (ARRAY['completed'::public.job_status, 'failed'::public.job_status, 'cancelled'::public.job_status])) = (ended_at IS NOT NULL))),
@@ -348,6 +350,8 @@ CREATE INDEX recording_jobs_live ON public.recording_jobs USING btree (status, c
 CREATE INDEX recording_jobs_live_peer ON public.recording_jobs USING btree (room_server_id, room_id, peer_id) WHERE (status = ANY (ARRAY['pending'::public.job_status, 'initializing'::public.job_status, 'recording'::public.job_status, 'interrupted'::public.job_status]));
 
 CREATE INDEX recording_jobs_page ON public.recording_jobs USING btree (created_at DESC, id DESC);
+
+CREATE INDEX recording_jobs_redundant ON public.recording_jobs USING btree (status) WHERE ((options ->> 'redundancy'::text) = '2'::text);
 
 CREATE INDEX webhook_deliveries_open ON public.webhook_deliveries USING btree (endpoint_id, job_id, event_id) WHERE ((delivered_at IS NULL) AND (dead_at IS NULL));
 

@@ -19,6 +19,7 @@ from edumeet_recording.wire.views import (
     FFmpegNodeView,
     ForwardingPort,
     JobEvent,
+    LiveCapture,
     Metrics,
     Node,
     Options,
@@ -206,6 +207,7 @@ def _recording_of(row: asyncpg.Record) -> Recording:
         rtp_forwarding=_forwarding_of(row),
         streams=_streams_of(row["capture_streams"], row["rtp_streams"], stats),
         foreign_packets=stats.get("foreign") or {},
+        captures=tuple(LiveCapture(**capture) for capture in row["captures"] or ()),
         created_at=row["created_at"],
         started_at=row["started_at"],
         stopped_at=row["stopped_at"],
@@ -228,6 +230,7 @@ def _options_of(kept: dict[str, Any]) -> Options:
         copy_policy=options.copy,
         thumbnails=options.thumbnails,
         custom_ffmpeg_args=options.ffmpeg_args,
+        redundancy=options.redundancy,
     )
 
 

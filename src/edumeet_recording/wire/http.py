@@ -197,6 +197,16 @@ class RecordingOptions(Body):
             description='Output options for FFmpeg, of an allow-list, such as ["-crf", "20"]; video is encoded anew.',
         ),
     ] = ()
+    redundancy: Annotated[
+        int,
+        Field(
+            strict=True,
+            ge=1,
+            le=2,
+            description="2: two FFmpeg nodes of different failure domains record at once. What one misses the other "
+            "has. It costs twice the capacity. Where only one node is to be had, the recording begins with that one.",
+        ),
+    ] = 1
 
 
 class RequesterInfo(Body):
@@ -251,6 +261,19 @@ class FFmpegNodeSpecs(Body):
     disk_space: Bytes | None = None
 
 
+class NodeFailureDomain(Body):
+    """What a node dies together with; levels that nobody names are not told apart."""
+
+    zone: Identifier | None = None
+    rack: Identifier | None = None
+    host: Identifier | None = None
+
+
+def _host_alone(value: object) -> object:
+    """Nodes of release 0.1.0 name one thing, in plain text."""
+    return {"host": value} if isinstance(value, str) else value
+
+
 class RegisterRoomServer(Body):
     """`POST /api/nodes/room-servers/register`. `capacity`: peers it can serve."""
 
@@ -264,14 +287,15 @@ class RegisterRoomServer(Body):
 class RegisterFFmpegNode(Body):
     """`POST /api/nodes/ffmpeg-nodes/register`. Without `nodeId` one is derived from the URL.
 
-    `failureDomain`: host, rack or zone; the two captures of a redundant recording never share one.
+    `failureDomain`: the two captures of a recording with `redundancy` 2 differ in the widest level that both nodes
+    name; a node that names none is a host of its own.
     """
 
     url: HttpUrl
     region: Region
     specs: FFmpegNodeSpecs
     node_id: Identifier | None = None
-    failure_domain: Identifier | None = None
+    failure_domain: Annotated[NodeFailureDomain | None, BeforeValidator(_host_alone)] = None
     processing_slots: Annotated[int, Field(strict=True, ge=0, le=256)] = 1
     version: Annotated[str, Field(strict=True, min_length=1, max_length=64, pattern=NO_CONTROLS)] | None = None
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
+from edumeet_recording.domain.capture import CaptureRole
 from edumeet_recording.domain.codecs import Codec, Kind
 from edumeet_recording.wire.base import Int32, Message
 from edumeet_recording.wire.node_link import SrtpKey
@@ -61,12 +62,17 @@ class SentStream(Message):
 
 
 class ConfigureForwarding(Message):
-    """Send this peer's RTP to this node. The same job and epoch again: the same answer; a higher epoch moves it."""
+    """Send this peer's RTP to this node too. The same job and epoch again: the same answer.
+
+    Each epoch is a forwarding of its own until it is stopped: two at once are a move, or, with different roles, a peer
+    that is recorded twice.
+    """
 
     type: Literal["configure-rtp-forwarding"] = "configure-rtp-forwarding"
     request_id: str = ""
     job_id: str
     epoch: int
+    role: CaptureRole = CaptureRole.PRIMARY
     room_id: str
     peer_id: str
     target_node: TargetNode

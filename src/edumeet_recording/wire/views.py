@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from edumeet_recording.domain.capture import CaptureRole, CaptureState
 from edumeet_recording.domain.codecs import Codec, Container, CopyPolicy, FileFormat, Kind, Quality
 from edumeet_recording.domain.job import JobStatus
 from edumeet_recording.domain.request import Forwarding
@@ -84,6 +85,17 @@ class Options(View):
     copy_policy: Annotated[CopyPolicy, Field(alias="copy")] = CopyPolicy.PREFER
     thumbnails: bool = True
     custom_ffmpeg_args: Annotated[tuple[str, ...], Field(alias="customFFmpegArgs")] = ()
+    redundancy: int = 1
+
+
+class LiveCapture(View):
+    """A node that records the peer now, or is about to; one that is `leaving` does so until its successor receives."""
+
+    role: CaptureRole
+    node_id: str
+    epoch: int
+    state: CaptureState
+    leaving: bool
 
 
 class RecordingPart(View):
@@ -146,6 +158,7 @@ class Recording(View):
     rtp_forwarding: RtpForwarding | None = None
     streams: tuple[RecordedStream, ...]
     foreign_packets: dict[str, int]
+    captures: tuple[LiveCapture, ...] = ()
     created_at: datetime
     started_at: datetime | None = None
     stopped_at: datetime | None = None

@@ -72,9 +72,12 @@ class Service:
             RoomServerRegistration(server_id, "http://room-server:3443", "eu", 100, {}), None
         )
 
-    async def node(self, node_id: str = "node-1", cores: float = 4, slots: int = 1) -> None:
+    async def node(
+        self, node_id: str = "node-1", cores: float = 4, slots: int = 1, failure_domain: str | None = None
+    ) -> None:
         """A registered node that has sent a heartbeat."""
-        new = FFmpegNodeRegistration(node_id, f"http://{node_id}:3000", "eu", {"cpuCores": cores}, None, slots)
+        specs: dict[str, object] = {"cpuCores": cores}
+        new = FFmpegNodeRegistration(node_id, f"http://{node_id}:3000", "eu", specs, failure_domain, slots)
         await self.commands.register_ffmpeg_node(new, None)
         await store_beats(self.commands.db, {node_id: NodeLoad()}, [])
 

@@ -21,11 +21,17 @@ ENDPOINTS = {
     "/api/recordings/start": json.loads(seed.START),
     "/api/nodes/room-servers/register": json.loads(seed.ROOM_SERVER),
     "/api/nodes/ffmpeg-nodes/register": json.loads(seed.FFMPEG_NODE)
-    | {"nodeId": "node-1", "failureDomain": "rack-1", "processingSlots": 2, "version": "0.1.0"},
+    | {
+        "nodeId": "node-1",
+        "failureDomain": {"zone": "z1", "rack": "r7", "host": "h1"},
+        "processingSlots": 2,
+        "version": "0.1.0",
+    },
 }
 ENDPOINTS["/api/recordings/start"]["rtpStreams"][0] |= {"rtcpPort": 5005, "clockRate": 48000, "channels": 2}
 ENDPOINTS["/api/recordings/start"]["options"] |= {
     "maxDuration": 3600, "copy": "prefer", "thumbnails": True, "customFFmpegArgs": ["-crf", "20"],
+    "redundancy": 2,
 }  # fmt: skip
 ENDPOINTS["/api/recordings/start"] |= {"forwarding": "room-server", "priority": 3, "allowParallel": False}
 
@@ -33,11 +39,11 @@ OPTIONAL = {
     "peerInfo", "displayName", "isAuthenticated", "roles", "joinTime", "rtcpPort", "clockRate", "channels", "options",
     "quality", "format", "includeAudio", "includeVideo", "maxDuration", "requesterInfo", "ip", "timestamp",
     "forwarding", "priority", "allowParallel", "nodeId", "failureDomain", "processingSlots", "version", "hasGPU",
-    "diskSpace", "copy", "thumbnails", "customFFmpegArgs",
+    "diskSpace", "copy", "thumbnails", "customFFmpegArgs", "redundancy", "zone", "rack", "host",
 }  # fmt: skip
 OPTIONAL_OF_ROOM_SERVERS = {"specs", "cpuCores", "ram"}
 HOSTILE = ("", "a\nb", "a\x00b", "a\x1bb", "a\u2028b", "../../etc/passwd" + "\x00", "x" * 3000)
-IDENTIFIERS = {"roomServerId", "serverId", "nodeId", "failureDomain", "region"}
+IDENTIFIERS = {"roomServerId", "serverId", "nodeId", "zone", "rack", "host", "region"}
 MAY_BE_EMPTY = {"displayName", "roles.0"}
 
 
@@ -72,7 +78,8 @@ def wrong_values(path: Path, value: Any) -> Iterator[Any]:
     elif isinstance(value, list):
         yield from ("x", 1, {}, value * 40)
     else:
-        yield from ("x", 1, [], True, value | {"surprise": 1})
+        # a failure domain in plain text names a host, as release 0.1.0 did
+        yield from ("a b" if name == "failureDomain" else "x", 1, [], True, value | {"surprise": 1})
 
 
 def fields() -> list[Any]:

@@ -116,6 +116,17 @@ WHERE id = (
     ORDER BY epoch DESC LIMIT 1)
 RETURNING id;
 
+-- name: promote_standby!
+-- The standby, and one that leaves for it, is the primary from now on.
+WITH promoted AS (
+    UPDATE captures SET role = 'primary'
+    WHERE job_id = :job_id AND role = 'standby' AND wanted
+      AND state IN ('assigned', 'prepared', 'forwarding', 'receiving')
+    RETURNING job_id, node_id, leaving
+)
+UPDATE recording_jobs j SET ffmpeg_node_id = promoted.node_id
+FROM promoted WHERE j.id = promoted.job_id AND NOT promoted.leaving;
+
 -- name: late_captures
 -- Captures their node did not prepare in time.
 SELECT * FROM captures WHERE state = 'assigned' AND created_at <= :before ORDER BY created_at;

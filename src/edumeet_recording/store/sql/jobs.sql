@@ -111,6 +111,32 @@ WHERE status IN ('pending', 'interrupted') AND (not_before IS NULL OR not_before
 ORDER BY priority DESC, created_at, id
 LIMIT :most;
 
+-- name: jobs_without_standby
+-- Jobs to be recorded twice that only one capture records, or is about to: priority, then age.
+SELECT * FROM recording_jobs j
+WHERE options ->> 'redundancy' = '2' AND status IN ('initializing', 'recording', 'interrupted')
+  AND (standby_retry_at IS NULL OR standby_retry_at <= :now)
+  AND EXISTS (
+      SELECT FROM captures c WHERE c.job_id = j.id AND c.role = 'primary' AND c.wanted
+        AND c.state IN ('assigned', 'prepared', 'forwarding', 'receiving'))
+  AND NOT EXISTS (
+      SELECT FROM captures c WHERE c.job_id = j.id AND c.role = 'standby' AND c.wanted
+        AND c.state IN ('assigned', 'prepared', 'forwarding', 'receiving'))
+ORDER BY priority DESC, created_at, id
+LIMIT :most;
+
+-- name: miss_standby$
+-- No node can be the standby's now; true where one could be until now.
+UPDATE recording_jobs j SET standby_missing = true, standby_retry_at = :retry_at,
+    warnings = CASE WHEN :warning = ANY(j.warnings) THEN j.warnings ELSE array_append(j.warnings, :warning) END
+FROM (SELECT standby_missing FROM recording_jobs WHERE id = :id) AS before
+WHERE j.id = :id
+RETURNING NOT before.standby_missing;
+
+-- name: delay_standby!
+-- The standby was placed, or is to be placed later.
+UPDATE recording_jobs SET standby_missing = false, standby_retry_at = :retry_at WHERE id = :id;
+
 -- name: jobs_in_time
 -- Jobs whose state ends by a deadline, or by the clock of the recording, with their last packet.
 SELECT j.*, (SELECT max(c.last_packet_at) FROM captures c WHERE c.job_id = j.id) AS last_packet_at
@@ -158,7 +184,9 @@ WHERE id = :id AND processing_node_id = :node_id AND processing_attempt = :attem
 -- What the finalizer made; completed in the same transaction.
 UPDATE recording_jobs SET
     file_key = :file_key, report_key = :report_key, file_bytes = :bytes, file_sha256 = :sha256,
-    duration_s = :duration_s, report = :report, warnings = :warnings, file_version = file_version + 1,
+    duration_s = :duration_s, report = :report,
+    warnings = ARRAY(SELECT w FROM unnest(warnings) w WHERE w = ANY(:kept_warnings)) || :warnings,
+    file_version = file_version + 1,
     processing_phase = NULL, processing_fraction = 1
 WHERE id = :id;
 

@@ -1,5 +1,5 @@
 -- name: recordings_by_id
--- What the API shows of recordings, each with its newest primary capture; unknown, deleted and foreign ids are left out.
+-- What the API shows of recordings, each with the newest primary capture that lives, else the newest; unknown, deleted and foreign ids are left out.
 WITH waiting AS (
     SELECT id, row_number() OVER (ORDER BY priority DESC, created_at, id) AS position
     FROM recording_jobs WHERE status = 'pending'
@@ -10,11 +10,16 @@ SELECT j.id, j.tenant_id, j.status, j.reason, j.reason_detail, waiting.position,
     j.duration_s, j.processing_phase, j.processing_fraction, j.file_key, j.file_bytes, j.file_sha256, j.warnings,
     jsonb_path_query_array(j.report, '$.assets[*] ? (@.kind == "poster" || @.kind == "waveform")') AS assets,
     j.report -> 'parts' AS parts, c.epoch AS capture_epoch, c.ip, c.ports, c.streams AS capture_streams, c.stats,
-    c.wanted AND c.state IN ('prepared', 'forwarding', 'receiving') AS listens
+    c.wanted AND c.state IN ('prepared', 'forwarding', 'receiving') AS listens, (
+        SELECT jsonb_agg(jsonb_build_object(
+            'role', role, 'node_id', node_id, 'epoch', epoch, 'state', state, 'leaving', leaving) ORDER BY role, epoch)
+        FROM captures
+        WHERE job_id = j.id AND wanted AND state IN ('assigned', 'prepared', 'forwarding', 'receiving')) AS captures
 FROM recording_jobs j
 LEFT JOIN waiting ON waiting.id = j.id
 LEFT JOIN LATERAL (
-    SELECT * FROM captures WHERE captures.job_id = j.id AND role = 'primary' ORDER BY epoch DESC LIMIT 1
+    SELECT * FROM captures WHERE captures.job_id = j.id AND role = 'primary'
+    ORDER BY (wanted AND state NOT IN ('drained', 'lost')) DESC, epoch DESC LIMIT 1
 ) c ON true
 WHERE j.id = ANY(:ids) AND j.deleted_at IS NULL AND (:tenant_id::text IS NULL OR j.tenant_id = :tenant_id)
 ORDER BY j.created_at DESC, j.id DESC;
