@@ -88,6 +88,11 @@ class OrchestratorSettings(CommonSettings):
     room_server_srtp: Literal[
         "none", "AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32", "AEAD_AES_128_GCM", "AEAD_AES_256_GCM"
     ] = Field("none", description="Suite of the SRTP that room servers are asked to send.")
+    placement_strategy: Literal["least-loaded", "bin-pack", "round-robin", "weighted"] = Field(
+        "least-loaded",
+        description="How a node is chosen among those that can take a recording: least-loaded spreads, bin-pack fills "
+        "one after the other, round-robin takes turns, weighted draws by free capacity (for many replicas).",
+    )
     queue_limit: int = Field(1000, ge=0, description="Jobs that may wait for capacity; more are refused with 503.")
     queue_deadline_s: Seconds = Field(600, description="A job that waited this long for a node fails.")
     prepare_timeout_s: Seconds = Field(5, description="Time a node has to open its ports before another is tried.")

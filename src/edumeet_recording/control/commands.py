@@ -12,13 +12,14 @@ import structlog
 from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.captures import CaptureCommands
 from edumeet_recording.control.dispatch import place_job
+from edumeet_recording.control.fleet import LiveFleet
 from edumeet_recording.control.node_links import apply_heartbeat, desired_of
 from edumeet_recording.control.redundancy import place_standby
 from edumeet_recording.control.transitions import end_recording, limits_of, signal
 from edumeet_recording.domain.deadlines import deadline_after
 from edumeet_recording.domain.errors import Conflict, InvalidRequest, NoCapacity, NotFound, Unauthenticated
 from edumeet_recording.domain.job import FINAL, Job, JobSignal, JobStatus, Reason
-from edumeet_recording.domain.placement import capacity_mcpu, price_mcpu
+from edumeet_recording.domain.price import capacity_mcpu, price
 from edumeet_recording.domain.request import (
     FFmpegNodeRegistration,
     NewJob,
@@ -44,6 +45,7 @@ class Commands:
     db: Transactor
     settings: OrchestratorSettings
     captures: CaptureCommands
+    fleet: LiveFleet
 
     async def start(self, new: NewJob) -> StartOutcome:
         """Accept a recording and place it at once where a node is free; else it waits in the queue."""
@@ -65,14 +67,14 @@ class Commands:
                 new,
                 job_id=uuid4().hex,
                 region=region,
-                cost_mcpu=price_mcpu(new.rtp_streams),
+                cost_mcpu=price(new.rtp_streams).mcpu,
                 deadline=deadline_after(JobStatus.PENDING, tx.now, limits),
                 now=tx.now,
             )
-            if not await place_job(tx, self.settings, job):
+            if not await place_job(tx, self.settings, self.fleet, job):
                 await self._check_queue(tx)
             elif job.options.redundancy > 1:
-                await place_standby(tx, self.settings, job.id)
+                await place_standby(tx, self.settings, self.fleet, job.id)
             tx.hint(Channel.EVENTS)
             return StartOutcome(job.id, created=True)
 
@@ -171,6 +173,7 @@ class Commands:
         async def work(tx: Tx) -> bool:
             await self._check_takeover(tx, "ffmpeg-node", node_id, token)
             tx.hint(Channel.NODE, node_id)
+            tx.hint(Channel.FLEET, node_id)
             return await nodes.register_ffmpeg_node(
                 tx.conn, new, node_id=node_id, capacity_mcpu=capacity, token_sha256=_digest(fresh), now=tx.now
             )
@@ -199,6 +202,7 @@ class Commands:
 
         async def work(tx: Tx) -> bool:
             if await nodes.deregister(tx.conn, "ffmpeg-node", node_id, tx.now):
+                tx.hint(Channel.FLEET, node_id)
                 return True
             if await nodes.by_id(tx.conn, "room-server", node_id) is None:
                 raise NotFound(f"node {node_id} is not registered")
@@ -219,6 +223,7 @@ class Commands:
             if not await nodes.set_draining(tx.conn, node_id, draining):
                 raise NotFound(f"FFmpeg node {node_id} is not registered")
             tx.hint(Channel.NODE, node_id)
+            tx.hint(Channel.FLEET, node_id)
             tx.hint(Channel.DISPATCH)
 
         await self.db.run(work)

@@ -2,19 +2,21 @@
 
 import secrets
 from base64 import b64encode
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from uuid import uuid4
 
 import structlog
 
 from edumeet_recording.config import OrchestratorSettings
+from edumeet_recording.control.fleet import LiveFleet
 from edumeet_recording.control.transitions import limits_of, signal
 from edumeet_recording.domain.capture import LIVE, CaptureRole
 from edumeet_recording.domain.codecs import Kind
 from edumeet_recording.domain.job import CAPTURING, Job, JobSignal, JobStatus, Reason
-from edumeet_recording.domain.placement import PlacementRequest, place
+from edumeet_recording.domain.placement import Placement, PlacementRequest
+from edumeet_recording.domain.regions import ranked
 from edumeet_recording.domain.srtp import KEY_BYTES
-from edumeet_recording.store import captures, jobs, nodes
+from edumeet_recording.store import captures, jobs
 from edumeet_recording.store.captures import Capture
 from edumeet_recording.store.transaction import Channel, Stale, Transactor, Tx
 from edumeet_recording.wire.node_link import SrtpKey, Stream
@@ -22,7 +24,6 @@ from edumeet_recording.wire.node_link import SrtpKey, Stream
 log = structlog.get_logger()
 
 BATCH = 100
-TRIED_NODES = 5
 
 
 def expected_streams(job: Job) -> tuple[Stream, ...]:
@@ -61,72 +62,79 @@ def with_our_keys(streams: tuple[Stream, ...], suite: str | None) -> tuple[Strea
     return tuple(keyed)
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A node whose capacity was claimed for a capture, or why there is none."""
+async def claim_node(
+    tx: Tx, fleet: LiveFleet, job: Job, role: CaptureRole, *, without: frozenset[str] = frozenset()
+) -> tuple[str | None, Placement]:
+    """Claim capacity for a capture of `job`, apart from what records it in another role; not on nodes of `without`.
 
-    node_id: str | None
-    explanation: str
-
-
-async def claim_node(tx: Tx, job: Job, role: CaptureRole, *, without: frozenset[str] = frozenset()) -> Claim:
-    """Claim capacity for a capture of `job`, apart from what records it in another role; not on nodes of `without`."""
+    The node, or None where there is none, and the decision.
+    """
     known = await captures.of_job(tx.conn, job.id)
-    fleet = await nodes.snapshots(tx.conn)
     elsewhere = {each.node_id for each in known if each.wanted and each.state in LIVE and each.role is not role}
     request = PlacementRequest(
-        cost_mcpu=job.cost_mcpu,
-        region=job.region,
-        room=(job.room_server_id, job.room_id),
+        price=job.price,
+        regions=tuple(ranked(job.region, fleet.regions, None, {})),
+        room_nodes=await captures.nodes_of_room(tx.conn, job.room_server_id, job.room_id),
         avoid=frozenset(capture.node_id for capture in known),
-        apart_from=tuple(node.failure_domain for node in fleet if node.id in elsewhere),
+        exclude_nodes=without | elsewhere,
+        apart_from=fleet.domains_of(elsewhere),
+        codecs=frozenset(stream.codec for stream in expected_streams(job)),
+        seed=job.id,
     )
-    placement = place(request, fleet)
-    for node_id in placement.candidates[:TRIED_NODES]:
-        if node_id not in without and await nodes.claim_capacity(tx.conn, node_id, job.cost_mcpu):
-            return Claim(node_id, "")
-    return Claim(None, placement.explanation)
+    return await fleet.claim(tx, request)
 
 
-async def place_job(tx: Tx, settings: OrchestratorSettings, job: Job) -> bool:
+async def place_job(tx: Tx, settings: OrchestratorSettings, fleet: LiveFleet, job: Job) -> bool:
     """Claim a node's capacity and write the capture of the next epoch; False where nothing fits, with a reason."""
-    claim = await claim_node(tx, job, CaptureRole.PRIMARY)
-    if claim.node_id is None:
-        await jobs.explain_wait(tx.conn, job.id, Reason.NO_CAPACITY, claim.explanation)
+    node_id, placement = await claim_node(tx, fleet, job, CaptureRole.PRIMARY)
+    if node_id is None:
+        await jobs.explain_wait(tx.conn, job.id, Reason.NO_CAPACITY, placement.explanation)
         return False
-    await assign(tx, settings, job, claim.node_id, role=CaptureRole.PRIMARY, event="reassigned")
+    await assign(
+        tx, settings, job, node_id, role=CaptureRole.PRIMARY, event="reassigned", decision=placement.record(node_id)
+    )
     return True
 
 
-async def _move(tx: Tx, settings: OrchestratorSettings, capture: Capture) -> None:
+async def _move(tx: Tx, settings: OrchestratorSettings, fleet: LiveFleet, capture: Capture) -> None:
     """Begin a successor on another node; the capture goes on until that one receives. Without room it stays."""
     job = await jobs.locked(tx.conn, capture.job_id)
     if job is None or job.status not in CAPTURING:
         return
     if not await captures.leave(tx.conn, capture.id):
         return
-    claim = await claim_node(tx, job, capture.role, without=frozenset({capture.node_id}))
-    if claim.node_id is not None:
-        await assign(tx, settings, job, claim.node_id, role=capture.role, event="moving")
+    node_id, placement = await claim_node(tx, fleet, job, capture.role, without=frozenset({capture.node_id}))
+    if node_id is not None:
+        await assign(tx, settings, job, node_id, role=capture.role, event="moving", decision=placement.record(node_id))
         return
     await captures.keep(tx.conn, capture)
-    log.warning("capture_cannot_move", capture_id=capture.id, node_id=capture.node_id, reason=claim.explanation)
+    log.warning("capture_cannot_move", capture_id=capture.id, node_id=capture.node_id, reason=placement.explanation)
 
 
-async def drain_tick(db: Transactor, settings: OrchestratorSettings) -> None:
+async def drain_tick(db: Transactor, settings: OrchestratorSettings, fleet: LiveFleet) -> None:
     """Move every capture away from draining nodes (make before break)."""
     for capture in await db.read(lambda tx: captures.to_move(tx.conn)):
 
         async def work(tx: Tx, capture: Capture = capture) -> None:
-            await _move(tx, settings, capture)
+            await _move(tx, settings, fleet, capture)
 
         await db.run(work)
 
 
 async def assign(
-    tx: Tx, settings: OrchestratorSettings, job: Job, node_id: str, *, role: CaptureRole, event: str
+    tx: Tx,
+    settings: OrchestratorSettings,
+    job: Job,
+    node_id: str,
+    *,
+    role: CaptureRole,
+    event: str,
+    decision: dict[str, object],
 ) -> None:
-    """Write the capture of the job's next epoch on a node whose capacity was claimed; `event` tells of it."""
+    """Write the capture of the job's next epoch on a node whose capacity was claimed.
+
+    `event` tells of it, with the `decision` that `Placement.record` made.
+    """
     epoch = job.epoch + 1
     capture_id = uuid4().hex
     asks = job.forwarding == "room-server" and settings.room_server_srtp != "none"
@@ -142,7 +150,7 @@ async def assign(
         streams=with_our_keys(expected_streams(job), suite),
         now=tx.now,
     )
-    data = {"captureId": capture_id, "nodeId": node_id, "epoch": epoch, "role": role}
+    data = {"captureId": capture_id, "nodeId": node_id, "epoch": epoch, "role": role, "placement": decision}
     if job.status is JobStatus.PENDING:
         await signal(tx, limits_of(settings), job, JobSignal.PLACED, data=data, epoch=epoch, node_id=node_id)
     else:
@@ -165,13 +173,13 @@ async def assign(
     tx.hint(Channel.EVENTS)
 
 
-async def dispatch_tick(db: Transactor, settings: OrchestratorSettings) -> None:
+async def dispatch_tick(db: Transactor, settings: OrchestratorSettings, fleet: LiveFleet) -> None:
     """Try every job that waits for a node, by priority and age."""
     for job in await db.read(lambda tx: jobs.to_place(tx.conn, tx.now, BATCH)):
 
         async def work(tx: Tx, job_id: str = job.id) -> None:
             fresh = await jobs.locked(tx.conn, job_id)
             if fresh is not None and fresh.status in {JobStatus.PENDING, JobStatus.INTERRUPTED}:
-                await place_job(tx, settings, fresh)
+                await place_job(tx, settings, fleet, fresh)
 
         await db.run(work)

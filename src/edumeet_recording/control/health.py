@@ -91,6 +91,8 @@ class HealthLoop:
 
         async def work(tx: Tx) -> bool:
             heard = await nodes.judge(tx.conn, kind, node, is_healthy=healthy, reason=reason)
+            if heard and healthy != node.is_healthy:
+                tx.hint(Channel.FLEET, node.id)
             if heard and healthy:
                 tx.hint(Channel.DISPATCH)
             return heard

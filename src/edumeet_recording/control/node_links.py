@@ -66,7 +66,8 @@ async def store_beats(db: Transactor, beats: dict[str, NodeLoad], reports: list[
     ]
 
     async def keep_beats(tx: Tx) -> None:
-        if await nodes.store_heartbeats(tx.conn, rows, tx.now):
+        for node_id in await nodes.store_heartbeats(tx.conn, rows, tx.now):
+            tx.hint(Channel.FLEET, node_id)
             tx.hint(Channel.DISPATCH)
 
     # apart, for each holds many rows: together they wait in a circle with commands that hold a capture and its node

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.dispatch import BATCH, assign, claim_node
+from edumeet_recording.control.fleet import LiveFleet
 from edumeet_recording.control.transitions import NOT_TWICE
 from edumeet_recording.domain.capture import CaptureRole
 from edumeet_recording.domain.job import CAPTURING
@@ -17,27 +18,28 @@ MISSING_RETRY_S = 3.0
 """A standby that nobody can take is asked for again after this."""
 
 
-async def standby_tick(db: Transactor, settings: OrchestratorSettings) -> None:
+async def standby_tick(db: Transactor, settings: OrchestratorSettings, fleet: LiveFleet) -> None:
     """Place the standby of every recording that lacks it."""
     for job in await db.read(lambda tx: jobs.without_standby(tx.conn, tx.now, BATCH)):
 
         async def work(tx: Tx, job_id: str = job.id) -> None:
-            await place_standby(tx, settings, job_id)
+            await place_standby(tx, settings, fleet, job_id)
 
         await db.run(work)
 
 
-async def place_standby(tx: Tx, settings: OrchestratorSettings, job_id: str) -> None:
+async def place_standby(tx: Tx, settings: OrchestratorSettings, fleet: LiveFleet, job_id: str) -> None:
     """Claim a node apart from the primary's and write its capture; else say once that there is none."""
     job = await jobs.locked(tx.conn, job_id)
     if job is None or job.status not in CAPTURING:
         return
-    claim = await claim_node(tx, job, CaptureRole.STANDBY)
-    if claim.node_id is not None:
+    node_id, placement = await claim_node(tx, fleet, job, CaptureRole.STANDBY)
+    if node_id is not None:
         await jobs.delay_standby(tx.conn, job.id, None)
-        await assign(tx, settings, job, claim.node_id, role=CaptureRole.STANDBY, event="standby_placed")
+        decision = placement.record(node_id)
+        await assign(tx, settings, job, node_id, role=CaptureRole.STANDBY, event="standby_placed", decision=decision)
         return
     retry_at = tx.now + timedelta(seconds=MISSING_RETRY_S)
     if await jobs.miss_standby(tx.conn, job.id, NOT_TWICE, retry_at):
-        await jobs.note(tx.conn, job.id, event="standby_missing", now=tx.now, data={"detail": claim.explanation})
+        await jobs.note(tx.conn, job.id, event="standby_missing", now=tx.now, data={"detail": placement.explanation})
         tx.hint(Channel.EVENTS)

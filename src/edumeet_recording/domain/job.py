@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum, unique
 from types import MappingProxyType
 
+from edumeet_recording.domain.price import Price
 from edumeet_recording.domain.request import Forwarding, JobOptions, RequestStream
 
 
@@ -161,3 +162,8 @@ class Job:
     processing_lease_until: datetime | None
     file_key: str | None
     legal_hold: bool
+
+    @property
+    def price(self) -> Price:
+        """What each of its captures takes of a node."""
+        return Price(self.cost_mcpu)

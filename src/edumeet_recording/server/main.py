@@ -22,6 +22,7 @@ from edumeet_recording.control.captures import CaptureCommands
 from edumeet_recording.control.commands import Commands
 from edumeet_recording.control.deadlines import deadline_tick
 from edumeet_recording.control.dispatch import dispatch_tick, drain_tick
+from edumeet_recording.control.fleet import LiveFleet
 from edumeet_recording.control.forwarding import ForwardingLoop
 from edumeet_recording.control.health import HealthLoop
 from edumeet_recording.control.loop import Loop
@@ -53,6 +54,7 @@ class _Parts:
     settings: OrchestratorSettings
     db: Transactor
     captures: CaptureCommands
+    fleet: LiveFleet
     node_links: NodeLinks
     room_links: RoomLinks
     leadership: Leadership
@@ -80,11 +82,13 @@ async def run_orchestrator(
         notifier, listener = Notifier(dsn), Listener(dsn, tuple(Channel))
         db = Transactor(pool, notifier)
         captures = CaptureCommands(db, settings)
+        fleet = LiveFleet(db, settings.placement_strategy)
         replica = uuid4().hex
         parts = _Parts(
             settings=settings,
             db=db,
             captures=captures,
+            fleet=fleet,
             node_links=NodeLinks(captures, replica),
             room_links=RoomLinks(db, replica, settings.room_server_request_timeout_s),
             leadership=Leadership(dsn),
@@ -97,7 +101,7 @@ async def run_orchestrator(
         async with asyncio.TaskGroup() as tasks:
             forwarding = _forwarding(parts, tasks)
             loops = _loops(parts, forwarding)
-            _subscribe(subscriptions, listener, loops, parts.node_links)
+            _subscribe(subscriptions, listener, loops, parts)
             background = [notifier.run(), listener.run(), parts.leadership.run(), *(loop.run() for loop in loops)]
             running = [tasks.create_task(work) for work in background]
             await _serve_api(parts, listening, stop, started)
@@ -141,10 +145,11 @@ def _loops(parts: _Parts, forwarding: ForwardingLoop) -> list[Loop]:
         Loop("desired", parts.node_links.poll_tick, 1),
         Loop("events", parts.watch.events_tick, 0.5),
         Loop("fleet", parts.watch.fleet_tick, 1),
+        Loop("known_fleet", parts.fleet.tick, 0.5),
         Loop("forwarding", forwarding.tick, 1),
-        Loop("dispatch", led(partial(dispatch_tick, db, settings)), 1),
-        Loop("standby", led(partial(standby_tick, db, settings)), 1),
-        Loop("drain", led(partial(drain_tick, db, settings)), 1),
+        Loop("dispatch", led(partial(dispatch_tick, db, settings, parts.fleet)), 1),
+        Loop("standby", led(partial(standby_tick, db, settings, parts.fleet)), 1),
+        Loop("drain", led(partial(drain_tick, db, settings, parts.fleet)), 1),
         Loop("processing", led(partial(assign_tick, db, settings)), 1),
         Loop("late_media", led(partial(late_media_tick, db, settings)), 2),
         Loop("deadlines", led(partial(deadline_tick, db, settings)), 1),
@@ -164,9 +169,11 @@ WOKEN_BY = {
 }
 
 
-def _subscribe(stack: ExitStack, listener: Listener, loops: list[Loop], links: NodeLinks) -> None:
+def _subscribe(stack: ExitStack, listener: Listener, loops: list[Loop], parts: _Parts) -> None:
     named = {loop.name: loop for loop in loops}
-    stack.enter_context(listener.subscribe(Channel.NODE, links.wake))
+    stack.enter_context(listener.subscribe(Channel.NODE, parts.node_links.wake))
+    stack.enter_context(listener.subscribe(Channel.NODE, parts.fleet.changed))
+    stack.enter_context(listener.subscribe(Channel.FLEET, parts.fleet.changed_now))
     for channel, names in WOKEN_BY.items():
         for name in names:
             stack.enter_context(listener.subscribe(channel, named[name].hint))
@@ -211,7 +218,7 @@ def _app(parts: _Parts) -> FastAPI:
         ApiDeps(
             settings=parts.settings,
             pool=parts.db.pool,
-            commands=Commands(parts.db, parts.settings, parts.captures),
+            commands=Commands(parts.db, parts.settings, parts.captures, parts.fleet),
             node_links=parts.node_links,
             room_links=parts.room_links,
             storage=parts.storage,

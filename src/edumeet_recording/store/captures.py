@@ -116,6 +116,12 @@ async def live_of_node(conn: Connection, node_id: str) -> list[Capture]:
     return [_capture_of(row) async for row in _sql.live_captures_of_node(conn, node_id=node_id)]
 
 
+async def nodes_of_room(conn: Connection, room_server_id: str, room_id: str) -> frozenset[str]:
+    """The nodes that record somebody of a room."""
+    rows = _sql.nodes_of_room(conn, room_server_id=room_server_id, room_id=room_id)
+    return frozenset([row["node_id"] async for row in rows])
+
+
 async def to_move(conn: Connection) -> list[Capture]:
     """Live captures on draining nodes that have no successor yet."""
     return [_capture_of(row) async for row in _sql.captures_to_move(conn)]

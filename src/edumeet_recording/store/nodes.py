@@ -8,8 +8,9 @@ import asyncpg
 
 from edumeet_recording.domain.capture import CaptureRole
 from edumeet_recording.domain.failure_domain import FailureDomain, parse_failure_domain
+from edumeet_recording.domain.fleet import NodeSnapshot
 from edumeet_recording.domain.job import Job
-from edumeet_recording.domain.placement import NodeSnapshot
+from edumeet_recording.domain.price import Price
 from edumeet_recording.domain.request import FFmpegNodeRegistration, RoomServerRegistration
 from edumeet_recording.store.db import Connection, load_queries
 from edumeet_recording.store.jobs import job_of
@@ -119,14 +120,13 @@ async def register_ffmpeg_node(
     )
 
 
-async def snapshots(conn: Connection) -> list[NodeSnapshot]:
-    """What placement looks at: every registered FFmpeg node."""
-    return [_snapshot_of(row) async for row in _sql.node_snapshots(conn)]
+async def snapshots(conn: Connection, node_ids: list[str] | None) -> list[NodeSnapshot]:
+    """What placement looks at: the registered FFmpeg nodes among `node_ids`, or all of them."""
+    return [_snapshot_of(row) async for row in _sql.node_snapshots(conn, ids=node_ids)]
 
 
 def _snapshot_of(row: asyncpg.Record) -> NodeSnapshot:
     columns: dict[str, Any] = dict(row)
-    columns["rooms"] = frozenset((server, room) for server, room in columns["rooms"])
     columns["failure_domain"] = _failure_domain_of(row)
     return NodeSnapshot(**columns)
 
@@ -137,13 +137,13 @@ def _failure_domain_of(row: asyncpg.Record) -> FailureDomain:
     return FailureDomain(host=row["id"]) if kept is None else parse_failure_domain(kept)
 
 
-async def claim_capacity(conn: Connection, node_id: str, cost_mcpu: int) -> bool:
-    """Promise `cost_mcpu` milli-cores of the node, where they are still free."""
-    return await _sql.claim_capacity(conn, id=node_id, cost_mcpu=cost_mcpu) is not None
+async def claim_capacity(conn: Connection, node_id: str, price: Price) -> bool:
+    """Promise what `price` says of the node's capacity, where it is still free."""
+    return await _sql.claim_capacity(conn, id=node_id, cost_mcpu=price.mcpu) is not None
 
 
 async def store_heartbeats(conn: Connection, beats: list[dict[str, Any]], now: datetime) -> list[str]:
-    """Heartbeats of many nodes, {id, load, accepts_captures}; the ids of those that were unhealthy before."""
+    """Heartbeats of many nodes, {id, load, accepts_captures}; the ids of those whose readiness changed."""
     return [row["id"] async for row in _sql.store_heartbeats(conn, beats=beats, now=now)]
 
 

@@ -40,11 +40,18 @@ class Notifier:
         self._dsn = dsn
         self._pending: set[tuple[str, str]] = set()
         self._wake = asyncio.Event()
+        self._heard_here: list[Callable[[str, str], None]] = []
+
+    def tell_here(self, heard: Callable[[str, str], None]) -> None:
+        """Also call `heard(channel, payload)` for our own hints, at once and whether or not the database is there."""
+        self._heard_here.append(heard)
 
     def hint(self, channel: str, payload: str = "") -> None:
         """Send soon, after the transaction it is about. `payload`: an id of less than 8000 bytes."""
         self._pending.add((str(channel), payload))
         self._wake.set()
+        for heard in self._heard_here:
+            heard(channel, payload)
 
     async def run(self) -> NoReturn:
         """Send until cancelled; hints wait while the database is away."""

@@ -25,6 +25,8 @@ class Channel(StrEnum):
 
     NODE = "node"
     """Payload: the node whose desired state changed."""
+    FLEET = "fleet"
+    """Payload: the FFmpeg node that came, left, or takes captures again or no more."""
     FORWARDING = "forwarding"
     DISPATCH = "dispatch"
     EVENTS = "events"

@@ -20,6 +20,7 @@ from edumeet_recording.api.watch_hub import WatchHub
 from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.captures import CaptureCommands
 from edumeet_recording.control.commands import Commands
+from edumeet_recording.control.fleet import LiveFleet
 from edumeet_recording.control.webhooks import Webhooks
 from edumeet_recording.storage.objects import ObjectStore
 from edumeet_recording.store.db import Pool
@@ -53,7 +54,7 @@ def _orchestrator(db_pool: Pool, tmp_path: Path, outside: httpx2.AsyncClient) ->
         _env_file=None, jwt_secret=SECRET, queue_limit=2, storage_url=tmp_path.as_uri(), state_dir=tmp_path
     )
     db = Transactor(db_pool, Notifier("unused"))
-    commands = Commands(db, settings, CaptureCommands(db, settings))
+    commands = Commands(db, settings, CaptureCommands(db, settings), LiveFleet(db, settings.placement_strategy))
     storage = ObjectStore.open(settings)
     deps = ApiDeps(
         settings=settings,

@@ -7,6 +7,7 @@ import pytest
 from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.captures import CaptureCommands
 from edumeet_recording.control.commands import Commands
+from edumeet_recording.control.fleet import LiveFleet
 from edumeet_recording.control.node_links import desired_of, store_beats
 from edumeet_recording.domain.capture import CaptureState
 from edumeet_recording.domain.codecs import Codec, Container, Kind
@@ -62,6 +63,10 @@ class Service:
 
     commands: Commands
     pool: Pool
+
+    @property
+    def fleet(self) -> LiveFleet:
+        return self.commands.fleet
 
     @property
     def captures(self) -> CaptureCommands:
@@ -140,4 +145,4 @@ def service(db_pool: Pool) -> Service:
     """A replica without loops: tests tick what they need."""
     db = Transactor(db_pool, Notifier("unused"))
     captures = CaptureCommands(db, SETTINGS)
-    return Service(Commands(db, SETTINGS, captures), db_pool)
+    return Service(Commands(db, SETTINGS, captures, LiveFleet(db, SETTINGS.placement_strategy)), db_pool)

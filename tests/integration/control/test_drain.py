@@ -13,7 +13,7 @@ async def recording_on_a_draining_node(service: Service) -> tuple[str, str]:
     old = await service.receive("node-1")
     await service.node("node-2")
     await service.commands.set_draining("node-1", True)
-    await drain_tick(service.commands.db, SETTINGS)
+    await drain_tick(service.commands.db, SETTINGS, service.fleet)
     return job_id, old
 
 
@@ -24,7 +24,7 @@ async def wanted(service: Service, node_id: str) -> list[int]:
 async def test_the_old_goes_on_until_the_new_receives(service: Service) -> None:
     job_id, old = await recording_on_a_draining_node(service)
     assert (await wanted(service, "node-1"), await wanted(service, "node-2")) == ([1], [2])
-    await drain_tick(service.commands.db, SETTINGS)
+    await drain_tick(service.commands.db, SETTINGS, service.fleet)
     assert await wanted(service, "node-2") == [2], "it is moved once"
     await service.receive("node-2")
     assert (await wanted(service, "node-1"), await wanted(service, "node-2")) == ([], [2])
@@ -41,7 +41,7 @@ async def test_where_the_new_is_lost_the_old_stays_and_is_moved_again(service: S
     await service.captures.node_lost("node-2", "dead")
     assert await wanted(service, "node-1") == [1]
     assert (await service.job(job_id)).status is JobStatus.RECORDING
-    await drain_tick(service.commands.db, SETTINGS)
+    await drain_tick(service.commands.db, SETTINGS, service.fleet)
     assert await wanted(service, "node-2") == [3]
 
 
@@ -49,7 +49,7 @@ async def test_where_the_old_is_lost_first_the_new_takes_over(service: Service) 
     job_id, _ = await recording_on_a_draining_node(service)
     await service.captures.node_lost("node-1", "dead")
     assert (await service.job(job_id)).status is JobStatus.INTERRUPTED
-    await dispatch_tick(service.commands.db, SETTINGS)
+    await dispatch_tick(service.commands.db, SETTINGS, service.fleet)
     assert await wanted(service, "node-2") == [2], "nobody else is asked"
     await service.receive("node-2")
     assert (await service.job(job_id)).status is JobStatus.RECORDING
@@ -61,7 +61,7 @@ async def test_without_another_node_it_stays(service: Service) -> None:
     await service.start()
     await service.receive("node-1")
     await service.commands.set_draining("node-1", True)
-    await drain_tick(service.commands.db, SETTINGS)
+    await drain_tick(service.commands.db, SETTINGS, service.fleet)
     assert await wanted(service, "node-1") == [1]
 
 

@@ -83,7 +83,7 @@ async def test_no_node_means_waiting_with_a_reason_that_names_it(service: Servic
     assert (job.status, job.reason) == (JobStatus.PENDING, Reason.NO_CAPACITY)
     assert job.reason_detail == "no FFmpeg node is registered"
     await service.node()
-    await dispatch_tick(service.commands.db, SETTINGS)
+    await dispatch_tick(service.commands.db, SETTINGS, service.fleet)
     assert (await service.job(job_id)).status is JobStatus.INITIALIZING
 
 
@@ -161,7 +161,7 @@ async def test_a_node_that_opens_no_ports_loses_the_job_to_another(service: Serv
     job = await service.job(job_id)
     assert (job.status, job.reason, job.attempts) == (JobStatus.PENDING, Reason.NODE_UNREACHABLE, 1)
     await service.pool.execute("UPDATE recording_jobs SET not_before = NULL")
-    await dispatch_tick(service.commands.db, SETTINGS)
+    await dispatch_tick(service.commands.db, SETTINGS, service.fleet)
     assert [capture.epoch for capture in (await service.desired("node-2")).captures] == [2]
 
 
@@ -174,7 +174,7 @@ async def test_a_dead_node_interrupts_and_another_takes_over(service: Service) -
     await service.pool.execute("UPDATE ffmpeg_nodes SET is_healthy = false WHERE id = 'node-1'")
     await service.captures.node_lost("node-1", "dead")
     assert (await service.job(job_id)).status is JobStatus.INTERRUPTED
-    await dispatch_tick(service.commands.db, SETTINGS)
+    await dispatch_tick(service.commands.db, SETTINGS, service.fleet)
     new = await service.receive("node-2")
     job = await service.job(job_id)
     assert (job.status, job.epoch) == (JobStatus.RECORDING, 2)

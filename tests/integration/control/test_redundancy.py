@@ -53,14 +53,14 @@ async def test_nodes_that_die_together_get_one_of_them_and_it_is_said(service: S
     await service.node("node-1", failure_domain="rack=a,host=1")
     await service.node("node-2", failure_domain="rack=a,host=2")
     job_id = await service.start(options=TWICE)
-    await standby_tick(service.commands.db, SETTINGS)
+    await standby_tick(service.commands.db, SETTINGS, service.fleet)
     assert await roles(service) == {"node-1": ("primary", 1)}
     assert (await service.events(job_id)).count("standby_missing") == 1
     (warning,) = (await seen(service, job_id)).warnings
     assert "twice" in warning
     await service.node("node-3", failure_domain="rack=b")
     await service.pool.execute("UPDATE recording_jobs SET standby_retry_at = NULL")
-    await standby_tick(service.commands.db, SETTINGS)
+    await standby_tick(service.commands.db, SETTINGS, service.fleet)
     assert (await roles(service))["node-3"] == ("standby", 2)
 
 
@@ -82,8 +82,8 @@ async def test_the_standby_is_promoted_and_followed_by_another(service: Service)
     await service.captures.node_lost("node-1", "dead")
     assert await roles(service) == {"node-2": ("primary", 2)}
     assert (await seen(service, job_id)).node_id == "node-2"
-    await dispatch_tick(service.commands.db, SETTINGS)
-    await standby_tick(service.commands.db, SETTINGS)
+    await dispatch_tick(service.commands.db, SETTINGS, service.fleet)
+    await standby_tick(service.commands.db, SETTINGS, service.fleet)
     assert await roles(service) == {"node-2": ("primary", 2), "node-3": ("standby", 3)}
     assert (await service.job(job_id)).status is JobStatus.RECORDING
     assert "interrupted" not in await service.events(job_id)
@@ -96,7 +96,7 @@ async def test_a_lost_standby_is_followed_by_another(service: Service) -> None:
     await service.pool.execute("UPDATE ffmpeg_nodes SET is_healthy = false WHERE id = 'node-2'")
     await service.captures.node_lost("node-2", "dead")
     await service.node("node-3", failure_domain="rack=c")
-    await standby_tick(service.commands.db, SETTINGS)
+    await standby_tick(service.commands.db, SETTINGS, service.fleet)
     assert await roles(service) == {"node-1": ("primary", 1), "node-3": ("standby", 3)}
     assert (await service.job(job_id)).status is JobStatus.RECORDING
 
@@ -105,7 +105,7 @@ async def test_a_standby_that_fails_to_begin_is_tried_again_later_each_time(serv
     await started_twice(service)
     for _ in range(3):
         await service.captures.node_lost("node-2", "refuses")
-        await standby_tick(service.commands.db, SETTINGS)
+        await standby_tick(service.commands.db, SETTINGS, service.fleet)
     assert await roles(service) == {"node-1": ("primary", 1)}, "its back-off is not over"
 
 
@@ -114,7 +114,7 @@ async def test_where_only_one_receives_the_loss_of_it_interrupts(service: Servic
     await service.receive("node-1")
     await service.captures.node_lost("node-1", "dead")
     assert (await service.job(job_id)).status is JobStatus.INTERRUPTED
-    await dispatch_tick(service.commands.db, SETTINGS)
+    await dispatch_tick(service.commands.db, SETTINGS, service.fleet)
     assert await roles(service) == {"node-2": ("primary", 2)}
     await service.receive("node-2")
     assert (await service.job(job_id)).status is JobStatus.RECORDING
@@ -126,9 +126,9 @@ async def test_both_lost_begin_anew_with_both(service: Service) -> None:
     await service.captures.node_lost("node-2", "dead")
     await service.captures.node_lost("node-1", "dead")
     assert (await service.job(job_id)).status is JobStatus.INTERRUPTED
-    await dispatch_tick(service.commands.db, SETTINGS)
+    await dispatch_tick(service.commands.db, SETTINGS, service.fleet)
     await service.pool.execute("UPDATE recording_jobs SET standby_retry_at = NULL")
-    await standby_tick(service.commands.db, SETTINGS)
+    await standby_tick(service.commands.db, SETTINGS, service.fleet)
     assert sorted(await roles(service)) == ["node-1", "node-2"]
 
 
@@ -138,10 +138,10 @@ async def test_a_drained_standby_moves_as_a_standby_and_stays_apart(service: Ser
     await service.receive("node-2")
     await service.node("node-3", failure_domain="rack=a")
     await service.commands.set_draining("node-2", True)
-    await drain_tick(service.commands.db, SETTINGS)
+    await drain_tick(service.commands.db, SETTINGS, service.fleet)
     assert await roles(service) == {"node-1": ("primary", 1), "node-2": ("standby", 2)}, "node-3 dies with node-1"
     await service.node("node-4", failure_domain="rack=c")
-    await drain_tick(service.commands.db, SETTINGS)
+    await drain_tick(service.commands.db, SETTINGS, service.fleet)
     await service.receive("node-4")
     assert await roles(service) == {"node-1": ("primary", 1), "node-4": ("standby", 3)}
 

@@ -159,7 +159,7 @@ async def encrypted(service: Service, room: ARoomServer) -> None:
     """A job whose room server is asked for SRTP."""
     db = service.commands.db
     encrypting = SETTINGS.model_copy(update={"room_server_srtp": THEIRS.suite})
-    service.commands = Commands(db, encrypting, CaptureCommands(db, encrypting))
+    service.commands = Commands(db, encrypting, CaptureCommands(db, encrypting), service.fleet)
     await service.room_server()
     await service.node()
     await service.start(forwarding="room-server")

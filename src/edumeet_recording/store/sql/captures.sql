@@ -15,6 +15,13 @@ SELECT * FROM captures WHERE id = :id;
 -- All captures of a job, oldest epoch first.
 SELECT * FROM captures WHERE job_id = :job_id ORDER BY epoch, role;
 
+-- name: nodes_of_room
+-- The nodes that record somebody of a room.
+SELECT DISTINCT c.node_id FROM recording_jobs j JOIN captures c ON c.job_id = j.id
+WHERE j.room_server_id = :room_server_id AND j.room_id = :room_id
+  AND j.status IN ('pending', 'initializing', 'recording', 'interrupted')
+  AND c.wanted AND c.state IN ('assigned', 'prepared', 'forwarding', 'receiving');
+
 -- name: live_captures_of_node
 -- What a node is recording, or was told to.
 SELECT * FROM captures

@@ -31,15 +31,11 @@ ON CONFLICT (id) DO UPDATE SET
 RETURNING xmax = 0;
 
 -- name: node_snapshots
--- What placement looks at.
-SELECT n.id, n.region, n.is_healthy, n.health_reason, n.is_draining, n.accepts_captures, n.capacity_mcpu, n.load_mcpu,
-    n.failure_domain, coalesce((
-        SELECT jsonb_agg(DISTINCT jsonb_build_array(j.room_server_id, j.room_id))
-        FROM captures c JOIN recording_jobs j ON j.id = c.job_id
-        WHERE c.node_id = n.id AND c.state IN ('assigned', 'prepared', 'forwarding', 'receiving')), '[]') AS rooms
-FROM ffmpeg_nodes n
-WHERE n.deregistered_at IS NULL
-ORDER BY n.id;
+-- What placement looks at, of some nodes or of all.
+SELECT id, region, is_healthy, health_reason, is_draining, accepts_captures, capacity_mcpu, load_mcpu, failure_domain,
+    coalesce((specs ->> 'hasGPU')::boolean, false) AS has_gpu, load ->> 'refusal' AS refusal
+FROM ffmpeg_nodes
+WHERE deregistered_at IS NULL AND (:ids::text[] IS NULL OR id = ANY(:ids));
 
 -- name: claim_capacity$
 -- The guarded claim: promised only where it still fits, so that two replicas cannot oversell a node.
@@ -49,18 +45,20 @@ WHERE id = :id AND load_mcpu + :cost_mcpu <= capacity_mcpu AND is_healthy AND NO
 RETURNING id;
 
 -- name: store_heartbeats
--- Heartbeats of many nodes in one statement; those that come back to health are returned.
+-- Heartbeats of many nodes in one statement; those that come back to health, or take captures no more or again, are
+-- returned.
 WITH beat AS (
     SELECT * FROM jsonb_to_recordset(:beats) AS b (id text, load jsonb, accepts_captures boolean)
 ), before AS (
-    SELECT n.id, n.is_healthy FROM ffmpeg_nodes n JOIN beat USING (id)
+    SELECT n.id, n.is_healthy, n.accepts_captures FROM ffmpeg_nodes n JOIN beat USING (id)
 ), updated AS (
     UPDATE ffmpeg_nodes n SET last_heartbeat = :now, load = b.load, accepts_captures = b.accepts_captures,
         is_healthy = true, health_reason = NULL
     FROM beat b WHERE n.id = b.id AND n.deregistered_at IS NULL
     RETURNING n.id
 )
-SELECT before.id FROM before JOIN updated USING (id) WHERE NOT before.is_healthy;
+SELECT before.id FROM before JOIN updated USING (id) JOIN beat USING (id)
+WHERE NOT before.is_healthy OR before.accepts_captures <> beat.accepts_captures;
 
 -- name: store_room_heartbeat$
 -- A room server's sign of life.

@@ -1,0 +1,112 @@
+"""This replica's picture of the nodes, kept in memory: a placement reads no table, and claims by a guarded UPDATE.
+
+It may be stale, for a claim of what is not free any more fails, and the node is read anew. Hints say which nodes
+changed; every few seconds all are read.
+"""
+
+import asyncio
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+from edumeet_recording.domain.failure_domain import FailureDomain
+from edumeet_recording.domain.fleet import Fleet
+from edumeet_recording.domain.placement import Placement, PlacementRequest, StrategyName, place
+from edumeet_recording.store import nodes
+from edumeet_recording.store.transaction import Channel, Transactor, Tx
+
+READ_ALL_S = 5.0
+STALE_S = 3 * READ_ALL_S
+"""A picture that the loop has not renewed for so long is not believed."""
+TRIES = 3
+
+
+class LiveFleet:
+    """The fleet as this replica knows it, and the claims it makes on it."""
+
+    def __init__(self, db: Transactor, strategy: StrategyName) -> None:
+        self._db = db
+        self._strategy: StrategyName = strategy
+        self._fleet = Fleet()
+        self._changed: set[str] = set()
+        self._urgent = False
+        self._read_at: datetime | None = None
+        self._reading = asyncio.Lock()
+        db.notifier.tell_here(self._heard)
+
+    @property
+    def regions(self) -> set[str]:
+        """Regions with a node that takes captures."""
+        return self._fleet.regions
+
+    def domains_of(self, node_ids: Collection[str]) -> tuple[FailureDomain, ...]:
+        """Where nodes stand, as far as they are known."""
+        known = self._fleet.nodes
+        return tuple(known[node_id].failure_domain for node_id in node_ids if node_id in known)
+
+    def _heard(self, channel: str, node_id: str) -> None:
+        """A hint of this replica's own."""
+        if channel == Channel.NODE:
+            self.changed(node_id)
+        elif channel == Channel.FLEET:
+            self.changed_now(node_id)
+
+    def changed(self, node_id: str) -> None:
+        """Read this node again within a moment; no id: all of them. Its promised capacity may have changed."""
+        if node_id:
+            self._changed.add(node_id)
+        else:
+            self._read_at = None
+
+    def changed_now(self, node_id: str) -> None:
+        """Read this node again before the next decision: it came, left, or takes captures again."""
+        self.changed(node_id)
+        self._urgent = True
+
+    async def tick(self) -> None:
+        """Read what changed, or all every few seconds."""
+
+        async def work(tx: Tx) -> None:
+            due = self._read_at is None or tx.now - self._read_at > timedelta(seconds=READ_ALL_S)
+            await self._read(tx, everything=due)
+
+        await self._db.read(work)
+
+    async def claim(self, tx: Tx, request: PlacementRequest) -> tuple[str | None, Placement]:
+        """Promise a node's capacity to `request`; the node, or None where none can take it, and the decision.
+
+        A node whose capacity is gone is read anew, and with it all that changed; then it is decided again.
+        """
+        await self._believable(tx)
+        placement = place(request, self._fleet, self._strategy)
+        for _ in range(TRIES):
+            for candidate in placement.candidates:
+                self._fleet.promise(candidate.node_id, request.price)
+                if await nodes.claim_capacity(tx.conn, candidate.node_id, request.price):
+                    return candidate.node_id, placement
+                self._changed.add(candidate.node_id)
+            if not self._changed:
+                break
+            await self._read(tx, everything=False)
+            placement = place(request, self._fleet, self._strategy)
+        return None, placement
+
+    async def _believable(self, tx: Tx) -> None:
+        if self._read_at is None or tx.now - self._read_at > timedelta(seconds=STALE_S):
+            await self._read(tx, everything=True)
+        elif self._urgent:
+            await self._read(tx, everything=False)
+
+    async def _read(self, tx: Tx, *, everything: bool) -> None:
+        async with self._reading:
+            ids, self._changed, self._urgent = self._changed, set[str](), False
+            if everything:
+                gone, self._read_at = set(self._fleet.nodes), tx.now
+            elif ids:
+                gone = ids
+            else:
+                return
+            found = await nodes.snapshots(tx.conn, None if everything else sorted(ids))
+            for node in found:
+                self._fleet.put(node)
+            for node_id in gone - {node.id for node in found}:
+                self._fleet.remove(node_id)

@@ -1,0 +1,37 @@
+"""Which regions may be used, and in which order."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edumeet_recording.domain.regions import both, is_allowed, ranked
+
+NAMES = st.text("ab-", min_size=1, max_size=3)
+PATTERNS = st.builds(lambda name, star: name + "*" * star, NAMES, st.booleans())
+RULES = st.none() | st.lists(PATTERNS, max_size=3)
+
+
+def test_home_first_then_what_costs_least() -> None:
+    spill = {"eu": {"us": 5.0, "asia": 1.0}}
+    assert ranked("eu", ["us", "asia", "moon"], None, spill) == [("eu", 0), ("asia", 1), ("us", 5)]
+
+
+def test_without_an_entry_every_region_is_as_good() -> None:
+    assert ranked("eu", ["us", "asia"], None, {"us": {}}) == [("eu", 0), ("asia", 1), ("us", 1)]
+
+
+def test_an_empty_entry_keeps_it_at_home() -> None:
+    assert ranked("eu", ["us"], None, {"eu": {}}) == [("eu", 0)]
+
+
+def test_what_is_not_allowed_is_not_there_home_or_not() -> None:
+    assert ranked("us-1", ["eu-1", "us-1", "eu-2"], ["eu-*"], {}) == [("eu-1", 1), ("eu-2", 1)]
+
+
+def test_an_empty_rule_allows_nothing_and_none_everything() -> None:
+    assert not is_allowed("eu", [])
+    assert is_allowed("eu", None)
+
+
+@given(RULES, RULES, NAMES)
+def test_both_rules_hold_where_their_combination_does(one: list[str], other: list[str], region: str) -> None:
+    assert is_allowed(region, both(one, other)) == (is_allowed(region, one) and is_allowed(region, other))
