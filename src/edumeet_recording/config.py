@@ -144,6 +144,11 @@ class OrchestratorSettings(CommonSettings):
     docker_url: str = Field(
         "unix:///var/run/docker.sock", description="Docker's API, or Podman's, for AUTOSCALE_PROVIDER=docker."
     )
+    docker_binds: tuple[str, ...] = Field(
+        (),
+        description="Folders of that machine which the containers see, as a JSON list of /there:/here[:ro]; "
+        "for a storage that is a folder.",
+    )
     kubeconfig: str = Field(
         "", description="File with the way to Kubernetes; empty: the service account of the pod we run in."
     )

@@ -1,6 +1,8 @@
 """The provider that the settings name; Docker and Kubernetes are extras, imported only where they are named."""
 
 import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager
 
 from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.domain.errors import InvalidRequest
@@ -19,5 +21,20 @@ async def open_provider(settings: OrchestratorSettings, orchestrator_url: str, t
             return AdvisoryProvider()
         case "process":
             return ProcessProvider(settings, orchestrator_url, tasks)
-        case "docker" | "kubernetes" as name:
-            raise InvalidRequest(f"AUTOSCALE_PROVIDER={name} needs the extra: edumeet-recording[{name}]")
+        case "docker" as extra:
+            with _installed(extra):
+                from edumeet_recording.providers.docker import DockerProvider
+            return DockerProvider(settings, orchestrator_url, tasks)
+        case "kubernetes" as extra:
+            with _installed(extra):
+                from edumeet_recording.providers.kubernetes import KubernetesProvider
+            return await KubernetesProvider.open(settings, orchestrator_url)
+
+
+@contextmanager
+def _installed(extra: str) -> Generator[None]:
+    try:
+        yield
+    except ImportError as error:
+        message = f"AUTOSCALE_PROVIDER={extra} needs the extra: edumeet-recording[{extra}] ({error})"
+        raise InvalidRequest(message) from error

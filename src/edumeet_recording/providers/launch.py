@@ -13,14 +13,15 @@ _ITS_OWN = ("state_dir", "ffmpeg_bin")
 def settings_of_node(
     settings: OrchestratorSettings, orchestrator_url: str, region: str, node_id: str
 ) -> dict[str, str]:
-    """Who the node is and where it finds us; what AUTOSCALE_NODE_SETTINGS says goes before all else. No secrets."""
+    """Who the node is, where it finds us, and what AUTOSCALE_NODE_SETTINGS says; no secrets."""
     return {
         "ORCHESTRATOR_URL": settings.autoscale_orchestrator_url or orchestrator_url,
-        "NODE_ID": node_id,
-        "NODE_REGION": region,
         "LOG_LEVEL": settings.log_level,
         "LOG_FORMAT": settings.log_format,
-    } | settings.autoscale_node_settings
+        **settings.autoscale_node_settings,
+        "NODE_ID": node_id,
+        "NODE_REGION": region,
+    }
 
 
 def secrets_of_node(settings: OrchestratorSettings) -> dict[str, str]:

@@ -3,19 +3,21 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.podman import BINDS, IMAGE, Podman, podman
 
 from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.providers.base import Provider
 from edumeet_recording.providers.choice import open_provider
+from edumeet_recording.providers.docker import NODE
 
-RUNNING = ["process"]
+RUNNING = ["process", "docker"]
 NOWHERE = "http://127.0.0.1:9"
 """Where no orchestrator is: a node that runs tries to register for ever."""
 
@@ -62,6 +64,36 @@ def process_kind(tmp_path: Path) -> Kind:
     return Kind(settings | {"autoscale_node_settings": {"CAPTURE_PROCESSES": "1"}}, running, kill)
 
 
+@pytest.fixture(scope="session")
+def podman_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
+    with podman(tmp_path_factory.mktemp("podman")) as service:
+        yield service
+
+
+@pytest.fixture
+def docker_kind(podman_service: Podman, tmp_path: Path) -> Iterator[Kind]:
+    async def running() -> dict[str, str]:
+        containers = await asyncio.to_thread(podman_service.containers)
+        return {each["Labels"][NODE]: str(each["Pid"]) for each in containers if each["State"] == "running"}
+
+    async def kill(node_id: str) -> None:
+        os.kill(int((await running())[node_id]), signal.SIGKILL)
+
+    settings: dict[str, Any] = {
+        "autoscale_provider": "docker",
+        "state_dir": tmp_path,
+        "docker_url": podman_service.url,
+        "docker_binds": BINDS,
+        "autoscale_node_image": IMAGE,
+        "autoscale_node_settings": {"CAPTURE_PROCESSES": "1"},
+        "autoscale_node_cpus": 1,
+        "autoscale_node_memory_mb": 512,
+        "autoscale_stop_grace_s": 20,
+    }
+    yield Kind(settings, running, kill)
+    podman_service("rm", "--all", "--force", "--volumes")
+
+
 @pytest.fixture
 def advisory_kind() -> Kind:
     async def running() -> dict[str, str]:
@@ -70,11 +102,28 @@ def advisory_kind() -> Kind:
     return Kind({"autoscale_provider": "advisory"}, running, None)
 
 
-@pytest.fixture(params=RUNNING)
-def running_kind(request: pytest.FixtureRequest) -> Kind:
-    return request.getfixturevalue(f"{request.param}_kind")
+def _with_its_service(request: pytest.FixtureRequest) -> str:
+    """The service comes before the test, so that it is not what a test leaves behind."""
+    if request.param == "docker":
+        request.getfixturevalue("podman_service")
+    return request.param
 
 
-@pytest.fixture(params=[*RUNNING, "advisory"])
-def kind(request: pytest.FixtureRequest) -> Kind:
-    return request.getfixturevalue(f"{request.param}_kind")
+@pytest.fixture(scope="session", params=RUNNING)
+def running_name(request: pytest.FixtureRequest) -> str:
+    return _with_its_service(request)
+
+
+@pytest.fixture(scope="session", params=[*RUNNING, "advisory"])
+def name(request: pytest.FixtureRequest) -> str:
+    return _with_its_service(request)
+
+
+@pytest.fixture
+def running_kind(running_name: str, request: pytest.FixtureRequest) -> Kind:
+    return request.getfixturevalue(f"{running_name}_kind")
+
+
+@pytest.fixture
+def kind(name: str, request: pytest.FixtureRequest) -> Kind:
+    return request.getfixturevalue(f"{name}_kind")
