@@ -26,7 +26,11 @@ SYSTEM = ("/usr", "/bin", "/lib", "/lib64", "/etc")
 PYTHON = tuple(dict.fromkeys((sys.prefix, os.path.realpath(sys.prefix), sys.base_prefix)))
 SOURCES = str(Path(edumeet_recording.__file__).parents[1])
 BINDS = tuple(f"{path}:{path}:ro" for path in (*SYSTEM, *PYTHON, SOURCES) if Path(path).exists())
-CONFIGURATION = '[containers]\ndefault_ulimits = ["nofile=20000:20000", "nproc=20000:20000"]\n'
+CONFIGURATION = """\
+[containers]
+default_ulimits = ["nofile=20000:20000", "nproc=20000:20000"]
+log_driver = "k8s-file"
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +42,21 @@ class Podman:
 
     def __call__(self, *arguments: str) -> str:
         """Podman's own word, past the Docker API; raises where it fails."""
-        command = [*_podman(self.folder), *arguments]
-        answer = subprocess.run(command, env=_environment(self.folder), capture_output=True, text=True, check=False)
-        assert answer.returncode == 0, answer.stderr
-        return answer.stdout
+        return self._run(*arguments).stdout
 
     def containers(self) -> list[dict[str, Any]]:
         """Those that run."""
         return json.loads(self("ps", "--format", "json"))
+
+    def log(self, container: str) -> str:
+        """What a container has written to its standard error."""
+        return self._run("logs", container).stderr
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [*_podman(self.folder), *arguments]
+        answer = subprocess.run(command, env=_environment(self.folder), capture_output=True, text=True, check=False)
+        assert answer.returncode == 0, answer.stderr
+        return answer
 
 
 @contextmanager

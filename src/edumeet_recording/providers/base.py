@@ -1,7 +1,7 @@
 """How nodes are had, whoever runs them.
 
-A provider keeps what it was asked for: a node that crashes is started again, under its id and with its state, until it
-is stopped. Whether a node that runs also serves is not the provider's to say; it registers with the orchestrator.
+A provider keeps what it was asked for: a node that crashes is started again, under its id and with its state, until
+it is stopped. Whether a node that runs also serves is not the provider's to say; it registers with the orchestrator.
 """
 
 import re
@@ -28,7 +28,7 @@ class ProviderRefused(OrchestratorError):
 
 
 class InstanceState(StrEnum):
-    """`failed`: it ended, or cannot be started; the provider tries again, and `detail` says what is wrong."""
+    """`failed`: it ended, or cannot be started, and `detail` says why; it may come back by itself."""
 
     STARTING = "starting"
     RUNNING = "running"

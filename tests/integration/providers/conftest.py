@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.kubernetes_api import KubernetesApi, kubernetes_api
 from tests.podman import BINDS, IMAGE, Podman, podman
 
 from edumeet_recording.config import OrchestratorSettings
@@ -17,7 +18,7 @@ from edumeet_recording.providers.base import Provider
 from edumeet_recording.providers.choice import open_provider
 from edumeet_recording.providers.docker import NODE
 
-RUNNING = ["process", "docker"]
+RUNNING = ["process", "docker", "kubernetes"]
 NOWHERE = "http://127.0.0.1:9"
 """Where no orchestrator is: a node that runs tries to register for ever."""
 
@@ -28,8 +29,10 @@ async def opened(**values: Any) -> AsyncIterator[Provider]:
     settings = OrchestratorSettings(_env_file=None, **values)
     async with asyncio.TaskGroup() as tasks:
         provider = await open_provider(settings, NOWHERE, tasks)
-        yield provider
-        await provider.aclose()
+        try:
+            yield provider
+        finally:
+            await provider.aclose()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,25 @@ def docker_kind(podman_service: Podman, tmp_path: Path) -> Iterator[Kind]:
     }
     yield Kind(settings, running, kill)
     podman_service("rm", "--all", "--force", "--volumes")
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[KubernetesApi]:
+    async with kubernetes_api() as api:
+        yield api
+
+
+@pytest.fixture
+def kubernetes_kind(cluster: KubernetesApi, tmp_path: Path) -> Kind:
+    async def running() -> dict[str, str]:
+        return cluster.running()
+
+    async def kill(node_id: str) -> None:
+        cluster.crash(node_id)
+
+    kubeconfig = str(cluster.kubeconfig(tmp_path / "kubeconfig"))
+    settings = {"autoscale_provider": "kubernetes", "state_dir": tmp_path, "kubeconfig": kubeconfig}
+    return Kind(settings, running, kill)
 
 
 @pytest.fixture
