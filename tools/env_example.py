@@ -1,5 +1,6 @@
 """Prints .env.example: every setting of config.py with its description and default."""
 
+import json
 import sys
 from collections.abc import Iterable
 from textwrap import wrap
@@ -50,7 +51,8 @@ def _default(field: FieldInfo) -> str:
     value = field.get_default()
     if isinstance(value, SecretStr):
         return value.get_secret_value()
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    # what a setting of several values is read as
+    return json.dumps(value) if isinstance(value, bool | dict | tuple) else str(value)
 
 
 if __name__ == "__main__":
