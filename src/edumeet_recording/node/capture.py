@@ -1,6 +1,7 @@
 """The capture process: reads the sockets it is handed and writes tape; one epoll loop, woken at most 25 times a second.
 
-It ends when its agent's end of the control socket closes, and only then: SIGINT and SIGTERM are the agent's to obey.
+It ends when its agent says so: SIGINT and SIGTERM are the agent's to obey. Where the agent dies it goes on alone, so
+that the next agent finds every capture as it was, but not for ever.
 The kernel notes when a datagram came, so waiting a little for more to come at once costs no accuracy.
 """
 
@@ -12,32 +13,35 @@ import socket
 import sys
 import time
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Thread
 
 from edumeet_recording.domain.codecs import Kind
 from edumeet_recording.media.tape import ChunkHeader
+from edumeet_recording.node.agent_link import AgentLink
+from edumeet_recording.node.closer import Closer
 from edumeet_recording.node.datagrams import SLOTS, Datagrams, parse_source
 from edumeet_recording.node.feedback import Feedback
 from edumeet_recording.node.reception import Reception
 from edumeet_recording.node.spool import ChunkFile
 from edumeet_recording.node.track import Track
 from edumeet_recording.node.worker_link import (
-    MAX_MESSAGE_BYTES,
+    PROTOCOL,
     AskKeyFrame,
     Assign,
+    ChunkClosed,
     Drain,
     Drained,
+    End,
     FirstPacket,
+    Greeting,
+    Holding,
     Numbers,
     Order,
     Said,
     Unwritable,
     Update,
-    decode,
-    encode,
 )
 
 TICK_NS = 40_000_000
@@ -52,8 +56,6 @@ CHUNK_BYTES = 8_000_000
 UNWRITTEN_BYTES = 4_000_000
 """Tape a capture may keep in memory while the disk takes none; what comes after is dropped and counted."""
 CAPTURES_A_MESSAGE = 16
-MAX_FDS = 250
-"""The kernel passes at most 253 descriptors with a message (SCM_MAX_FD)."""
 LAST_BATCHES = 256
 """More than a receive buffer holds: draining ends, however fast somebody sends."""
 
@@ -94,7 +96,9 @@ class _Capture:
             _Socket(socket.socket(fileno=fd), fd, self, i // 2, is_rtcp=i % 2 == 1, pause_ns=_pause_ns(assign, i // 2))
             for i, fd in enumerate(fds)
         ]
-        self._first_packet_told = False
+        self.closed = assign.first_seq
+        """The first chunk that the closer has not closed yet."""
+        self._first_ns: int | None = None
 
     def write(self) -> bool:
         """Put what was received on the tape; True where there was something. Raises `OSError`: it stays in memory."""
@@ -116,10 +120,22 @@ class _Capture:
 
     def untold_first_ns(self) -> int | None:
         """When the first packet came, the first time that this is asked once it is on the tape."""
-        if self._first_packet_told or self._chunk is None:
+        if self._first_ns is not None or self._chunk is None:
             return None
-        self._first_packet_told = True
-        return self._chunk.first_ns
+        self._first_ns = self._chunk.first_ns
+        return self._first_ns
+
+    def holding(self, now_ns: int, *, draining: bool) -> Holding:
+        """What another agent needs to go on with it."""
+        reception = self.reception
+        assign = replace(
+            self._assign,
+            first_seq=self.closed,
+            confirmed=reception.confirmed,
+            streams=tuple(replace(track.spec, latched_ssrc=track.ssrc) for track in reception.tracks),
+        )
+        first_at = None if self._first_ns is None else self._first_ns / 1e9
+        return Holding(assign, reception.numbers(now_ns), first_at, draining)
 
     def full_chunk(self, now_ns: int, *, ending: bool) -> ChunkFile | None:
         """The chunk to close now, if any; the next record begins another."""
@@ -179,31 +195,32 @@ class _Capture:
 
 
 class Worker:
-    """The loop. `control` is this end of the pair to the agent."""
+    """The loop. `door`: the listening socket of /health, kept so that the next agent answers at the same URL."""
 
-    def __init__(self, control: socket.socket, spool: Path, chunk_seconds: float) -> None:
-        self._control = control
+    def __init__(
+        self, listening: socket.socket, door: int, *, node_id: str, spool: Path, chunk_seconds: float, alone_s: float
+    ) -> None:
+        self._door = door
+        self._node_id = node_id
         self._spool = spool
         self._chunk_ns = int(chunk_seconds * 1e9)
+        self._alone_s = alone_s
         self._epoll = select.epoll()
+        self._agent = AgentLink(listening, self._epoll, self._greet)
         self._sockets: dict[int, _Socket] = {}
         self._captures: dict[str, _Capture] = {}
         self._draining: dict[str, _Capture] = {}
         self._datagrams = Datagrams()
-        self._outbox: deque[bytes] = deque()
-        self._closing: SimpleQueue[ChunkFile | _Capture | None] = SimpleQueue()
-        self._closed: SimpleQueue[Said] = SimpleQueue()
-        self._closer = Thread(target=self._close_chunks, name="closer")
+        self._closer = Closer()
         self._unwritable = ""
-        self._agent_lives = True
+        self._ended = False
 
     def run(self) -> None:
-        """Until the agent is gone and everything is on disk."""
-        self._control.setblocking(False)
-        self._epoll.register(self._control.fileno(), select.EPOLLIN)
+        """Until the agent says so, or is gone for good, and everything is on disk."""
         self._closer.start()
+        self._obey()
         serviced = counted = time.monotonic_ns()
-        while self._agent_lives:
+        while self._goes_on():
             began = time.monotonic_ns()
             ready = self._epoll.poll(SERVICE_NS / 1e9 if self._captures else NUMBERS_NS / 1e9)
             self._read(ready)
@@ -215,9 +232,23 @@ class Worker:
                 counted = now
                 self._tell_numbers()
             self._tell_closed()
-            self._send()
+            self._agent.flush()
             time.sleep(max(0, TICK_NS - (time.monotonic_ns() - began)) / 1e9)
         self._end()
+
+    def _goes_on(self) -> bool:
+        alone_s = self._agent.alone_s
+        return not self._ended and (not alone_s or (bool(self._captures) and alone_s < self._alone_s))
+
+    def _greet(self) -> Iterator[tuple[Said, list[int]]]:
+        """All that an agent must know, as of now."""
+        held = self._captures | self._draining
+        yield Greeting(PROTOCOL, self._node_id, str(self._spool), len(held)), [self._door]
+        for capture in held.values():
+            holding = capture.holding(time.time_ns(), draining=capture.id in self._draining)
+            yield holding, [each.fd for each in capture.sockets]
+        if self._unwritable:
+            yield Unwritable(self._unwritable), []
 
     def _read(self, ready: list[tuple[int, int]]) -> None:
         """Serve every ready socket once, then those that had more in turn, as long as the tick allows."""
@@ -264,7 +295,7 @@ class Worker:
         if written:
             self._tell_unwritable("")
             if (first_ns := capture.untold_first_ns()) is not None:
-                self._tell(FirstPacket(capture.id, first_ns / 1e9))
+                self._agent.tell(FirstPacket(capture.id, first_ns / 1e9))
 
     def _service(self, now_ns: int) -> None:
         for capture in list(self._captures.values()):
@@ -272,15 +303,12 @@ class Worker:
             self._write(capture)
             chunk = capture.full_chunk(now_ns, ending=ending)
             if chunk is not None:
-                self._closing.put(chunk)
+                self._closer.put(chunk)
             if ending and capture.whole:
-                self._let_go(capture)
+                del self._captures[capture.id]
+                self._closer.put(Drained(capture.reception.numbers(now_ns)))
             elif not ending:
                 capture.feed_back(now_ns)
-
-    def _let_go(self, capture: _Capture) -> None:
-        del self._captures[capture.id], self._draining[capture.id]
-        self._closing.put(capture)
 
     def _begin(self, assign: Assign, fds: list[int]) -> None:
         if assign.capture_id in self._captures:
@@ -302,23 +330,13 @@ class Worker:
                 self._write(capture)
             self._epoll.unregister(each.fd)
             del self._sockets[each.fd]
-        capture.close()
         capture.reception.confirm()
         self._draining[capture.id] = capture
 
     def _obey(self) -> None:
         """Carry out what the agent asked for."""
-        while self._agent_lives:
-            try:
-                packet, fds, _, _ = socket.recv_fds(self._control, MAX_MESSAGE_BYTES, MAX_FDS)
-            except BlockingIOError:
-                return
-            except ConnectionError:
-                packet, fds = b"", []
-            if not packet:
-                self._agent_lives = False
-                return
-            self._carry_out(decode(packet), fds)
+        for order, fds in self._agent.orders():
+            self._carry_out(order, fds)
 
     def _carry_out(self, order: Order | Said, fds: list[int]) -> None:
         match order:
@@ -330,73 +348,62 @@ class Worker:
                 self._drain(self._captures[order.capture_id])
             case AskKeyFrame() if (capture := self._captures.get(order.capture_id)) is not None:
                 capture.ask_key_frames(time.time_ns())
+            case End():
+                self._ended = True
             case _:
                 pass  # about a capture that is over here
 
-    def _close_chunks(self) -> None:
-        """The closer thread: waits for the disk, so that the loop does not."""
-        while (item := self._closing.get()) is not None:
-            if isinstance(item, _Capture):
-                self._closed.put(Drained(item.reception.numbers(time.time_ns())))
-                continue
-            try:
-                item.sync()
-            except OSError as error:
-                self._closed.put(Unwritable(error.strerror or str(error)))
-            self._closed.put(item.close())
-
     def _tell_closed(self) -> None:
-        while not self._closed.empty():
-            said = self._closed.get()
-            if isinstance(said, Unwritable):
-                self._tell_unwritable(said.error or "")
-            else:
-                self._tell(said)
+        for said in self._closer.said():
+            match said:
+                case Unwritable(error):
+                    self._tell_unwritable(error or "")
+                    continue
+                case ChunkClosed(capture_id, seq):
+                    (self._captures | self._draining)[capture_id].closed = seq + 1
+                case Drained(numbers):
+                    self._draining.pop(numbers.capture_id).close()
+            self._agent.tell(said)
 
     def _tell_unwritable(self, error: str) -> None:
         if error != self._unwritable:
             self._unwritable = error
-            self._tell(Unwritable(error or None))
+            self._agent.tell(Unwritable(error or None))
 
     def _tell_numbers(self) -> None:
+        if self._agent.behind:
+            return
         now_ns = time.time_ns()
         numbers = [capture.reception.numbers(now_ns) for capture in self._captures.values()]
         for start in range(0, max(len(numbers), 1), CAPTURES_A_MESSAGE):
-            self._tell(Numbers(tuple(numbers[start : start + CAPTURES_A_MESSAGE])))
-
-    def _tell(self, message: Said) -> None:
-        self._outbox.append(encode(message))
-
-    def _send(self) -> None:
-        while self._outbox and self._agent_lives:
-            try:
-                self._control.send(self._outbox[0])
-            except BlockingIOError:
-                return  # the agent is busy: next tick
-            except ConnectionError:
-                self._agent_lives = False
-                return
-            self._outbox.popleft()
+            self._agent.tell(Numbers(tuple(numbers[start : start + CAPTURES_A_MESSAGE])))
 
     def _end(self) -> None:
-        """The agent is gone: keep what the kernel has, and leave whole chunks for its next life."""
+        """Keep what the kernel has, and leave whole chunks for the node's next life."""
         for capture in list(self._captures.values()):
             if capture.id not in self._draining:
                 self._drain(capture)
         self._service(time.time_ns())
-        self._closing.put(None)
-        self._closer.join()
+        self._closer.finish()
 
 
 def main() -> None:
-    """Arguments: descriptor of the control socket, spool folder, seconds a chunk."""
+    """Arguments: descriptors of our listening socket and of the node's, node id, spool, seconds a chunk and alone."""
     for ignored in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ignored, signal.SIG_IGN)
     # what is there stays, and packets leave no cycles behind: looking for them after every few hundred is for nothing
     gc.freeze()
     gc.set_threshold(100_000)
-    fd, spool, chunk_seconds = sys.argv[1:]
-    Worker(socket.socket(fileno=int(fd)), Path(spool), float(chunk_seconds)).run()
+    listening, door, node_id, spool, chunk_seconds, alone_s = sys.argv[1:]
+    own = socket.socket(fileno=int(listening))
+    Worker(
+        own,
+        int(door),
+        node_id=node_id,
+        spool=Path(spool),
+        chunk_seconds=float(chunk_seconds),
+        alone_s=float(alone_s),
+    ).run()
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from edumeet_recording.node.events import (
     FinalizeProgressed,
     JournalAcked,
     KeyFrameRequested,
+    LeftCapture,
     LinkUp,
     PortsOpened,
     PortsRefused,
@@ -120,6 +121,18 @@ class NodeCore:
         return (*(capture.report() for capture in self._captures.values()), *self._over.values())
 
     def _started(self, event: Started) -> list[Instruction]:
+        self._remember(event)
+        instructions: list[Instruction] = []
+        for adopted in event.adopted:
+            capture = HeldCapture.adopted(adopted)
+            self._captures[capture.capture_id] = capture
+            instructions += [ShipChunk(chunk, capture.key(chunk.seq)) for chunk in adopted.chunks]
+        for left in event.left:
+            instructions += self._left(left)
+        return instructions
+
+    def _remember(self, event: Started) -> None:
+        """What the journal tells of ended captures and finalizations; a stored chunk needs nothing more here."""
         for entry in event.journal:
             match entry.body:
                 case CaptureDrained() as drained:
@@ -127,25 +140,23 @@ class NodeCore:
                 case FinalizeDone() | FinalizeFailed() as ended:
                     self._ended.add((ended.job_id, ended.attempt))
                 case _:
-                    pass  # a stored chunk needs nothing more here
-        instructions: list[Instruction] = []
-        for left in event.left:
-            if left.capture_id in self._over:
-                instructions.append(ForgetCapture(left.capture_id))
-                continue
-            capture = HeldCapture(
-                left.capture_id,
-                job_id="",
-                epoch=left.epoch,
-                tape_prefix=left.tape_prefix,
-                state=CaptureState.RECEIVING if left.stored or left.chunks else CaptureState.PREPARED,
-                stored=left.stored,
-                draining=True,
-                read_out=True,
-            )
-            self._captures[capture.capture_id] = capture
-            instructions += self._ship(capture, left.chunks) + self._settle(capture)
-        return instructions
+                    pass
+
+    def _left(self, left: LeftCapture) -> list[Instruction]:
+        if left.capture_id in self._over:
+            return [ForgetCapture(left.capture_id)]
+        capture = HeldCapture(
+            left.capture_id,
+            job_id="",
+            epoch=left.epoch,
+            tape_prefix=left.tape_prefix,
+            state=CaptureState.RECEIVING if left.stored or left.chunks else CaptureState.PREPARED,
+            stored=left.stored,
+            draining=True,
+            read_out=True,
+        )
+        self._captures[capture.capture_id] = capture
+        return self._ship(capture, left.chunks) + self._settle(capture)
 
     def _link_up(self, _: LinkUp) -> list[Instruction]:
         self._revision = 0
@@ -218,7 +229,7 @@ class NodeCore:
         """The first worker with room, for captures of one process share its wake-ups; else the one with the fewest."""
         load = dict.fromkeys(range(self._workers), 0)
         for capture in self._captures.values():
-            if capture.slot is not None:
+            if capture.slot in load:
                 load[capture.slot] += 1
         return min(load, key=lambda slot: (max(load[slot] - CAPTURES_A_WORKER + 1, 0), slot))
 

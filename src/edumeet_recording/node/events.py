@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from edumeet_recording.node.worker_link import ChunkClosed, Said
+from edumeet_recording.node.worker_link import ChunkClosed, Holding, News
 from edumeet_recording.wire.node_link import (
     Desired,
     FinalizeDone,
@@ -28,10 +28,26 @@ class LeftCapture:
 
 
 @dataclass(frozen=True, slots=True)
+class AdoptedCapture:
+    """A capture that goes on in a worker which outlived the agent before us.
+
+    `stored`: how many of its chunks are stored already; `chunks`: those that wait in the spool, whole.
+    """
+
+    slot: int
+    holding: Holding
+    ip: str
+    ports: tuple[Port, ...]
+    stored: int
+    chunks: tuple[ChunkClosed, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Started:
-    """First event: what an earlier life left in spool and journal."""
+    """First event: what an earlier life left in spool and journal, and what goes on."""
 
     left: tuple[LeftCapture, ...] = ()
+    adopted: tuple[AdoptedCapture, ...] = ()
     journal: tuple[JournalEntry, ...] = ()
 
 
@@ -83,7 +99,7 @@ class WorkerSaid:
     """A capture worker has something to tell."""
 
     slot: int
-    message: Said
+    message: News
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field, replace
 
 from edumeet_recording.domain.capture import CaptureState, StreamState
-from edumeet_recording.node.worker_link import Assign, CaptureNumbers, StreamSpec, TrackNumbers
-from edumeet_recording.wire.node_link import CaptureReport, Port, Stream, StreamStats
+from edumeet_recording.domain.codecs import Codec, Kind
+from edumeet_recording.node.events import AdoptedCapture
+from edumeet_recording.node.worker_link import Assign, CaptureNumbers, StreamSpec, SuiteAndKey, TrackNumbers
+from edumeet_recording.wire.node_link import CaptureReport, Port, SrtpKey, Stream, StreamStats
 
 
 @dataclass(slots=True)
@@ -35,6 +37,30 @@ class HeldCapture:
     _before: dict[int, TrackNumbers] = field(default_factory=dict[int, TrackNumbers])
     """Sums of the workers that died with this capture."""
     _foreign_before: dict[str, int] = field(default_factory=dict[str, int])
+
+    @classmethod
+    def adopted(cls, adopted: AdoptedCapture) -> "HeldCapture":
+        """One that a worker holds already."""
+        holding = adopted.holding
+        assign = holding.assign
+        return cls(
+            assign.capture_id,
+            assign.job_id,
+            assign.epoch,
+            assign.tape_prefix,
+            tuple(_stream(spec) for spec in assign.streams),
+            assign.confirmed,
+            slot=adopted.slot,
+            state=CaptureState.PREPARED if holding.first_packet_at is None else CaptureState.RECEIVING,
+            ip=adopted.ip,
+            ports=adopted.ports,
+            first_packet_at=holding.first_packet_at,
+            draining=holding.draining,
+            next_seq=assign.first_seq,
+            stored=adopted.stored,
+            unshipped={chunk.seq for chunk in adopted.chunks},
+            _numbers=holding.numbers,
+        )
 
     @property
     def over(self) -> bool:
@@ -135,6 +161,31 @@ def _spec(stream: Stream, latched_ssrc: int | None) -> StreamSpec:
         srtp_ours=stream.srtp_ours and (stream.srtp_ours.suite, stream.srtp_ours.key_base64),
         latched_ssrc=latched_ssrc,
     )
+
+
+def _stream(spec: StreamSpec) -> Stream:
+    """Back from what a worker was told; it needs no channels."""
+    return Stream(
+        index=spec.index,
+        kind=Kind(spec.kind),
+        codec=Codec(spec.codec),
+        payload_type=spec.payload_type,
+        clock_rate=spec.clock_rate,
+        ssrc=spec.ssrc,
+        rtx_payload_type=spec.rtx_payload_type,
+        rtx_ssrc=spec.rtx_ssrc,
+        source_ip=spec.source_ip,
+        source_port=spec.source_port,
+        srtp=_key(spec.srtp),
+        srtp_ours=_key(spec.srtp_ours),
+    )
+
+
+def _key(suite_and_key: SuiteAndKey | None) -> SrtpKey | None:
+    if suite_and_key is None:
+        return None
+    suite, key_base64 = suite_and_key
+    return SrtpKey.model_validate({"suite": suite, "key_base64": key_base64})
 
 
 def _sum(before: TrackNumbers | None, now: TrackNumbers) -> TrackNumbers:

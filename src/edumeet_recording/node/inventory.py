@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -38,23 +38,34 @@ class Inventory:
             part.rename(part.with_suffix(""))
         return tuple(chunk for path in sorted(folder.glob(f"*{WHOLE}")) if (chunk := _survey(path)) is not None)
 
-    def left(self) -> Iterator[LeftCapture]:
-        """What an earlier life of the node left; for its start only."""
+    def held(self, capture_id: str, first_seq: int) -> tuple[int, tuple[ChunkClosed, ...]]:
+        """Of a capture that goes on: how many chunks are stored, and those before `first_seq` that wait."""
+        folder = capture_folder(self.spool, capture_id)
+        waiting = [path for path in sorted(folder.glob(f"*{WHOLE}")) if int(path.stem) < first_seq]
+        return self._stored(capture_id), tuple(chunk for path in waiting if (chunk := _survey(path)) is not None)
+
+    def left(self, adopted: Collection[str]) -> Iterator[LeftCapture]:
+        """What an earlier life of the node left and no worker holds; for its start only."""
         for begun in sorted(self.spool.glob(f"*/{_BEGUN}")):
             folder = begun.parent
+            if folder.name in adopted:
+                continue
             try:
                 known = json.loads(begun.read_text())
-                stored = folder / _STORED
                 yield LeftCapture(
                     folder.name,
                     known["epoch"],
                     known["tape_prefix"],
-                    stored.stat().st_size if stored.exists() else 0,
+                    self._stored(folder.name),
                     self.recover(folder.name),
                 )
             except (ValueError, KeyError):
                 # Killed before the note was whole: no worker had the capture yet.
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def _stored(self, capture_id: str) -> int:
+        stored = capture_folder(self.spool, capture_id) / _STORED
+        return stored.stat().st_size if stored.exists() else 0
 
     def path(self, chunk: ChunkClosed) -> Path:
         """Where a closed chunk lies."""

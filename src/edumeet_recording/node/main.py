@@ -11,6 +11,7 @@ import structlog
 from pydantic import SecretStr
 
 from edumeet_recording.config import NodeSettings, environment_of_child
+from edumeet_recording.node.adoption import Found, find_workers
 from edumeet_recording.node.core import NodeCore
 from edumeet_recording.node.events import Beat, ChunkShipped, Started, Stopping
 from edumeet_recording.node.finalizing import Finalizers
@@ -27,6 +28,9 @@ from edumeet_recording.node.supervisor import Supervisor
 from edumeet_recording.storage.objects import ObjectStore
 from edumeet_recording.web import serve
 
+SPOOL = "spool"
+WORKERS = "workers"
+"""Folders of the node: its tape, and where its capture processes listen."""
 BEAT_S = 1.0
 SHIPPING_S = 3.5
 """Time to ship what is left when the process is asked to end; the rest is for its next life."""
@@ -40,28 +44,38 @@ async def run_node(settings: NodeSettings, stop: asyncio.Event) -> None:
     Raises `Conflict` where another node works in the same STATE_DIR, `Unavailable` where its address is unknown.
     """
     folder = settings.state_dir.absolute() / "node"
-    with held_state(folder), _listening(settings) as listening:
+    with held_state(folder):
         identity = Identity(folder / "identity.json", settings.node_id)
-        await _Node(settings, folder, identity, listening).run(stop)
+        found = await find_workers(folder / WORKERS, identity.node_id, folder / SPOOL)
+        with _listening(settings, [door for each in found for door in each.doors]) as listening:
+            await _Node(settings, folder, identity, listening, found).run(stop)
 
 
 class _Node:
     """The parts of one node."""
 
-    def __init__(self, settings: NodeSettings, folder: Path, identity: Identity, listening: socket.socket) -> None:
+    def __init__(
+        self, settings: NodeSettings, folder: Path, identity: Identity, listening: socket.socket, found: list[Found]
+    ) -> None:
         workers = settings.capture_processes or os.cpu_count() or 1
         url = settings.node_url or _own_url(settings, listening)
         self.listening = listening
         self.inbox = Inbox()
         self.core = NodeCore(workers, settings.processing_slots)
-        self.inventory = Inventory(folder / "spool")
+        self.inventory = Inventory(folder / SPOOL)
         self.journal = Journal(folder / "journal.jsonl", first_seq=time.time_ns() // 1_000_000)
         self.meter = LoadMeter(self.inventory.spool, self.inventory.bytes, time.monotonic())
         self.link = Link(settings, identity, url, self.journal, self.inbox.tell)
         self.supervisor = Supervisor(
             workers=workers,
+            found=found,
             inventory=self.inventory,
-            chunk_seconds=settings.chunk_seconds,
+            folder=folder / WORKERS,
+            door=listening,
+            arguments=(
+                *(identity.node_id, str(self.inventory.spool)),
+                *(str(settings.chunk_seconds), str(settings.capture_alone_s)),
+            ),
             ports=PortPool(
                 settings.media_bind_ip,
                 settings.rtp_port_min,
@@ -92,8 +106,10 @@ class _Node:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`, and then what is left to do."""
-        left = await asyncio.to_thread(lambda: tuple(self.inventory.left()))
-        self.inbox.tell(Started(left, self.journal.pending))
+        adopted = await asyncio.to_thread(self.supervisor.adopt)
+        held = {each.holding.assign.capture_id for each in adopted}
+        left = await asyncio.to_thread(lambda: tuple(self.inventory.left(held)))
+        self.inbox.tell(Started(left, adopted, self.journal.pending))
         web_stop = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             group.create_task(serve(self.app, self.listening, web_stop, lambda: None))
@@ -109,6 +125,7 @@ class _Node:
                 )
             ]
             await stop.wait()
+            self.supervisor.ends_workers = True
             self.shell.settled.clear()
             self.inbox.tell(Stopping())
             try:
@@ -133,7 +150,17 @@ class _Node:
             await asyncio.sleep(BEAT_S)
 
 
-def _listening(settings: NodeSettings) -> socket.socket:
+def _listening(settings: NodeSettings, doors: list[socket.socket]) -> socket.socket:
+    """The socket of /health: the one that the workers have kept, where it is the one that is wanted."""
+    kept: socket.socket | None = None
+    for door in doors:
+        host, port = door.getsockname()[:2]
+        if kept is None and host == settings.node_host and settings.node_port in (0, port):
+            kept = door
+        else:
+            door.close()
+    if kept is not None:
+        return kept
     family = socket.AF_INET6 if ":" in settings.node_host else socket.AF_INET
     return socket.create_server((settings.node_host, settings.node_port), family=family)
 

@@ -64,6 +64,11 @@ class Reception:
         """How many records there are to take."""
         self._set_streams(streams)
 
+    @property
+    def confirmed(self) -> bool:
+        """True once the streams are known to be what is really sent."""
+        return self._confirmed
+
     def take(self, datagrams: Iterable[Arrived], port: int) -> None:
         """Datagrams that came on port pair `port`.
 

@@ -1,74 +1,94 @@
 """Keeps the capture workers: opens the sockets, hands them over, and replaces a worker that dies or hangs.
 
-The agent keeps every socket open itself, so what comes while a worker is replaced waits in the kernel.
+The agent keeps every socket open itself, so what comes while a worker is replaced waits in the kernel. Workers outlive
+an agent that dies, for the next one to find; they end with the node.
 """
 
 import asyncio
 import socket
-import sys
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
+from pathlib import Path
 
 import structlog
 
 from edumeet_recording.domain.errors import Unavailable
-from edumeet_recording.node.events import Event, PortsOpened, PortsRefused, WorkerReplaced, WorkerSaid
+from edumeet_recording.node.adoption import Found
+from edumeet_recording.node.events import AdoptedCapture, Event, PortsOpened, PortsRefused, WorkerReplaced, WorkerSaid
 from edumeet_recording.node.inventory import Inventory
 from edumeet_recording.node.ports import PortPair, PortPool
-from edumeet_recording.node.worker_link import MAX_MESSAGE_BYTES, Assign, Order, decode, encode
+from edumeet_recording.node.worker_link import MAX_MESSAGE_BYTES, Assign, End, News, Order, decode, encode
+from edumeet_recording.node.worker_process import Worker, spawn
 from edumeet_recording.wire.node_link import DesiredCapture, Port
 
 SILENCE_S = 5.0
 """A worker speaks once a second; one that has not for this long hangs, and is killed."""
-END_S = 3.0
-"""Time a worker has to put everything on disk once its control socket is closed."""
 QUICK_DEATH_S = 5.0
 LONGEST_PAUSE_S = 5.0
 
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(slots=True)
-class _Worker:
-    process: asyncio.subprocess.Process
-    control: socket.socket
-    heard: float
-
-
 class Supervisor:
-    """`tell` is called with events for the core, in order. `media_ip` is what senders are told to send to."""
+    """`tell` is called with events for the core, in order. `media_ip` is what senders are told to send to.
+
+    `found`: workers of an earlier agent. Those that take no more captures have the slots beyond `workers`, and end with
+    their last capture. `arguments`: what a worker is begun with beside its sockets; `door` is one of them.
+    """
 
     def __init__(
         self,
         *,
         workers: int,
+        found: Sequence[Found],
         inventory: Inventory,
-        chunk_seconds: float,
+        folder: Path,
+        door: socket.socket,
+        arguments: tuple[str, ...],
         ports: PortPool,
         media_ip: str,
         tell: Callable[[Event], None],
     ) -> None:
         self._count = workers
         self._inventory = inventory
-        self._chunk_seconds = chunk_seconds
+        self._folder = folder
+        self._door = door
+        self._arguments = arguments
         self._pool = ports
         self._media_ip = media_ip
         self._tell = tell
-        self._workers: dict[int, _Worker] = {}
+        self._workers: dict[int, Worker] = {}
         self._ports: dict[str, tuple[PortPair, ...]] = {}
         self._slots: dict[str, int] = {}
+        self._found = dict(_in_slots(workers, found))
+        self.ends_workers = False
+        """Set once the node is to end, and not only its agent."""
 
     @property
     def pids(self) -> dict[int, int]:
         """Process id of each slot's worker."""
         return {slot: worker.process.pid for slot, worker in self._workers.items()}
 
+    def adopt(self) -> tuple[AdoptedCapture, ...]:
+        """Take over what the workers that were found hold; blocks on the disk."""
+        adopted: list[AdoptedCapture] = []
+        for slot, found in self._found.items():
+            for holding, pairs in found.captures:
+                capture_id = holding.assign.capture_id
+                self._ports[capture_id], self._slots[capture_id] = pairs, slot
+                stored, chunks = self._inventory.held(capture_id, holding.assign.first_seq)
+                ports = tuple(
+                    Port(index=spec.index, port=pair.port, rtcp_port=pair.rtcp_port)
+                    for spec, pair in zip(holding.assign.streams, pairs, strict=True)
+                )
+                adopted.append(AdoptedCapture(slot, holding, self._media_ip, ports, stored, chunks))
+        return tuple(adopted)
+
     async def run(self) -> None:
-        """Until cancelled; then every worker has put what it had on disk, and all sockets are closed."""
+        """Until cancelled; then all sockets are closed, and where the node ends, so have the workers, all on disk."""
         try:
             async with asyncio.TaskGroup() as group:
-                for slot in range(self._count):
+                for slot in {*range(self._count), *self._found}:
                     group.create_task(self._keep(slot))
         finally:
             for capture_id in list(self._ports):
@@ -91,9 +111,11 @@ class Supervisor:
 
     def release_ports(self, capture_id: str) -> None:
         """Close the capture's sockets."""
-        self._slots.pop(capture_id, None)
+        slot = self._slots.pop(capture_id, None)
         for pair in self._ports.pop(capture_id, ()):
             pair.close()
+        if slot is not None and self._is_done(slot):
+            self.order(slot, End())
 
     def assign(self, slot: int, assign: Assign) -> None:
         """Hand a capture with its sockets to the slot's worker."""
@@ -113,29 +135,55 @@ class Supervisor:
         except ConnectionError:
             return  # it is dead, and about to be replaced
 
+    def _is_done(self, slot: int) -> bool:
+        """True where its worker takes no more captures, and has none left."""
+        return slot >= self._count and slot not in self._slots.values()
+
     async def _keep(self, slot: int) -> None:
         loop = asyncio.get_running_loop()
-        pause, replaces = 0.0, False
+        found = self._found.pop(slot, None)
+        worker = found.worker if found else await self._spawn()
+        pause = 0.0
         while True:
             began = loop.time()
-            async with self._spawn() as worker:
-                if replaces:
-                    await self._replace(slot, worker)
-                self._workers[slot] = worker
-                loop.add_reader(worker.control.fileno(), self._read, slot, worker)
-                try:
-                    await self._watch(worker)
-                finally:
-                    loop.remove_reader(worker.control.fileno())
-                    self._read(slot, worker)
-                    del self._workers[slot]
-            _log.warning("capture worker died", slot=slot, exit_code=worker.process.returncode)
-            replaces = True
+            self._workers[slot] = worker
+            try:
+                await self._serve(slot, worker)
+            finally:
+                del self._workers[slot]
+                await self._let_go(worker)
+            if self._is_done(slot):
+                return
+            _log.warning("capture worker died", slot=slot, pid=worker.process.pid)
             pause = min(2 * pause + 0.1, LONGEST_PAUSE_S) if loop.time() - began < QUICK_DEATH_S else 0.0
             await asyncio.sleep(pause)
+            worker = await self._spawn()
+            await self._replace(slot, worker)
 
-    async def _replace(self, slot: int, worker: _Worker) -> None:
-        """Find what the dead worker left, then let the core assign its captures anew."""
+    async def _spawn(self) -> Worker:
+        return await spawn(self._folder, self._door, self._arguments)
+
+    async def _let_go(self, worker: Worker) -> None:
+        """End a worker with its node; one that has died, or is to outlive its agent, is let go as it is."""
+        if self.ends_workers:
+            await worker.end()
+        worker.control.close()
+
+    async def _serve(self, slot: int, worker: Worker) -> None:
+        """Hear the worker until it is dead."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(worker.control.fileno(), self._read, slot, worker)
+        if self._is_done(slot):
+            self.order(slot, End())
+        try:
+            await self._watch(worker)
+            worker.socket_path.unlink(missing_ok=True)
+        finally:
+            loop.remove_reader(worker.control.fileno())
+            self._read(slot, worker)
+
+    async def _replace(self, slot: int, worker: Worker) -> None:
+        """Find what the dead worker left, then let the core assign its captures to the new one."""
         chunks = await asyncio.to_thread(
             lambda: [
                 chunk
@@ -146,17 +194,19 @@ class Supervisor:
         self._workers[slot] = worker
         self._tell(WorkerReplaced(slot, tuple(chunks)))
 
-    async def _watch(self, worker: _Worker) -> None:
+    async def _watch(self, worker: Worker) -> None:
         """Until the worker is dead; one that says nothing is killed."""
-        while worker.process.returncode is None:
+        while True:
             try:
                 async with asyncio.timeout(1):
                     await worker.process.wait()
             except TimeoutError:
                 if asyncio.get_running_loop().time() - worker.heard > SILENCE_S:
                     worker.process.kill()
+            else:
+                return
 
-    def _read(self, slot: int, worker: _Worker) -> None:
+    def _read(self, slot: int, worker: Worker) -> None:
         while True:
             try:
                 packet = worker.control.recv(MAX_MESSAGE_BYTES)
@@ -166,35 +216,18 @@ class Supervisor:
                 asyncio.get_running_loop().remove_reader(worker.control.fileno())
                 return
             worker.heard = asyncio.get_running_loop().time()
-            message = decode(packet)
-            if not isinstance(message, Order):
+            try:
+                message = decode(packet)
+            except ValueError:  # of another release
+                continue
+            if isinstance(message, News):
                 self._tell(WorkerSaid(slot, message))
 
-    @asynccontextmanager
-    async def _spawn(self) -> AsyncGenerator[_Worker]:
-        """A worker in a session of its own; leaving the context ends it: control socket closed, then SIGKILL."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with ours:
-            ours.setblocking(False)
-            with theirs:
-                process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-m", "edumeet_recording.node.capture"),
-                    *(str(theirs.fileno()), str(self._inventory.spool), str(self._chunk_seconds)),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    pass_fds=(theirs.fileno(),),
-                    start_new_session=True,
-                )
-            try:
-                yield _Worker(process, ours, asyncio.get_running_loop().time())
-            finally:
-                ours.close()
-                await _end(process)
 
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    try:
-        async with asyncio.timeout(END_S):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
+def _in_slots(workers: int, found: Sequence[Found]) -> Iterator[tuple[int, Found]]:
+    """Those that take more captures from slot 0 on, as far as there are; the others beyond all slots."""
+    beyond = count(workers)
+    first = iter(range(workers))
+    for each in found:
+        slot = next(first, None) if each.takes_more else None
+        yield next(beyond) if slot is None else slot, each

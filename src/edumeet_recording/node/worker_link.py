@@ -7,9 +7,13 @@ fields are ignored, so that a worker may outlive the release that started it.
 import json
 from dataclasses import dataclass, fields, is_dataclass
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any, cast, get_args
 
+PROTOCOL = 1
+"""Another number: its captures can be read, drained and shipped, but no capture is given to such a worker."""
 MAX_MESSAGE_BYTES = 65536
+MAX_FDS = 250
+"""The kernel passes at most 253 descriptors with a message (SCM_MAX_FD)."""
 SuiteAndKey = tuple[str, str]
 
 
@@ -73,6 +77,11 @@ class AskKeyFrame:
 
 
 @dataclass(frozen=True, slots=True)
+class End:
+    """Put everything on disk, and end."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrackNumbers:
     """Live numbers of one stream since the worker took it; `ssrc` is the one that is recorded.
 
@@ -112,6 +121,33 @@ class Numbers:
 
 
 @dataclass(frozen=True, slots=True)
+class Greeting:
+    """First word to an agent that has connected; with it comes the node's listening socket for /health.
+
+    `holds`: how many `Holding` follow.
+    """
+
+    protocol: int
+    node_id: str
+    spool: str
+    holds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A capture that the worker has, told to a new agent; its sockets come along as they came with `Assign`.
+
+    `assign.first_seq` is the first chunk that is not closed yet: those before it lie whole in the spool or are
+    shipped, those from there on will be told. `first_packet_at`: epoch seconds.
+    """
+
+    assign: Assign
+    numbers: CaptureNumbers
+    first_packet_at: float | None
+    draining: bool
+
+
+@dataclass(frozen=True, slots=True)
 class FirstPacket:
     """The first datagram of the capture is on its way to the tape. `at`: epoch seconds."""
 
@@ -145,15 +181,11 @@ class Unwritable:
     error: str | None
 
 
-Order = Assign | Update | Drain | AskKeyFrame
-Said = Numbers | FirstPacket | ChunkClosed | Drained | Unwritable
+Order = Assign | Update | Drain | AskKeyFrame | End
+News = Numbers | FirstPacket | ChunkClosed | Drained | Unwritable
+Said = Greeting | Holding | News
 
-_MESSAGES = MappingProxyType(
-    {
-        kind.__name__: kind
-        for kind in (Assign, Update, Drain, AskKeyFrame, Numbers, FirstPacket, ChunkClosed, Drained, Unwritable)
-    }
-)
+_MESSAGES = MappingProxyType({kind.__name__: kind for kind in (*get_args(Order), *get_args(Said))})
 _NESTED = MappingProxyType({"streams": StreamSpec, "tracks": TrackNumbers, "captures": CaptureNumbers})
 
 

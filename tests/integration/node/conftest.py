@@ -33,6 +33,7 @@ def start_node(orchestrator: OneNode, tmp_path: Path) -> Start:
             "node_id": "node-1",
             "capture_processes": 1,
             "chunk_seconds": 0.5,
+            "capture_alone_s": 5,
             "rtp_port_min": 47000,
             "rtp_port_max": 47200,
         }

@@ -80,15 +80,15 @@ def test_the_next_life_finds_captures_whose_chunks_are_all_stored(inventory: Inv
     writing.append(records(5), 1, 5)
     writing.flush()
     inventory.delete_chunk("c1", writing.close().seq)
-    (left,) = Inventory(inventory.spool).left()
+    (left,) = Inventory(inventory.spool).left(())
     assert (left.capture_id, left.epoch, left.tape_prefix, left.stored, left.chunks) == ("c1", 1, "tapes/c1", 1, ())
     inventory.forget("c1")
-    assert list(inventory.left()) == []
+    assert list(inventory.left(())) == []
 
 
 def test_a_capture_whose_note_was_cut_off_goes(inventory: Inventory) -> None:
     (inventory.spool / "c1" / "capture.json").write_text('{"epo')
-    assert list(inventory.left()) == []
+    assert list(inventory.left(())) == []
     assert not (inventory.spool / "c1").exists()
 
 
