@@ -4,6 +4,11 @@ BIN := .venv/bin
 READY := .venv/.ready
 BENCHES := bench-capture bench-finalize bench-media bench-start
 
+# Most tests wait more than they work: two cores carry four workers. A file's tests share what they start, and stay together;
+# in the order of the folders, so that the many small files of tests/unit, at the end, fill what the long ones leave.
+PARALLEL := --numprocesses 4 --dist loadfile --no-loadscope-reorder
+REALTIME := tests/system/realtime
+
 # Some machines forbid it. Demo and tests start hundreds of processes, and each would compile all it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -17,8 +22,8 @@ up: $(READY) ## Run everything on this machine until Ctrl-C; prints the URLs and
 	@$(BIN)/edumeet-recording up
 
 test: $(READY) ## Run all tests
-	@$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/system
-	@$(BIN)/pytest tests/system
+	@$(BIN)/pytest $(PARALLEL) --ignore $(REALTIME)
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile $(REALTIME)
 
 check: $(READY) ## Check format, lint, types and layers
 	@$(BIN)/ruff format --check

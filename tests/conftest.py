@@ -1,10 +1,15 @@
-"""The PostgreSQL server of a test session: TEST_DATABASE_URL, or an embedded one that the first test to ask starts."""
+"""What all tests share: a PostgreSQL, TEST_DATABASE_URL or an embedded one that the first to ask starts; patience."""
 
 import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 from tests.postgres import server
+
+# how long an example takes says more about the machine than about us
+settings.register_profile("any time", deadline=None)
+settings.load_profile("any time")
 
 
 @pytest.fixture(scope="session")

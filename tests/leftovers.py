@@ -35,4 +35,4 @@ async def nothing_left() -> AsyncIterator[None]:
         assert not children() - processes, f"processes left behind: {children() - processes}"
         return True
 
-    await eventually(clean, timeout=3)
+    await eventually(clean, timeout=10)

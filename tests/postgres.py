@@ -35,7 +35,7 @@ def server(state_dir: Path) -> Iterator[str]:
         dsn = owner.stdout.readline().strip()
         assert dsn, "the embedded server did not start"
         yield dsn
-        owner.communicate(timeout=20)
+        owner.communicate(timeout=100)
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ POLL_S = 0.02
 
 async def eventually(
     check: Callable[[], Found | Awaitable[Found]],
-    timeout: float = 5.0,  # noqa: ASYNC109 - asyncio.timeout could not say what was still missing
+    timeout: float = 15.0,  # noqa: ASYNC109 - asyncio.timeout could not say what was still missing
 ) -> Found:
     """What `check` returns as soon as it is truthy.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from tests import rtp_ports
 from tests.leftovers import children
 from tests.waiting import eventually
 
@@ -22,6 +23,7 @@ QUICK = {
     "ROOM_SERVER_REQUEST_TIMEOUT_S": "2",
     "CHUNK_SECONDS": "1",
     "LOG_FORMAT": "json",
+    **rtp_ports.SETTINGS,
 }
 """So that what has to run out does so within a test."""
 

@@ -15,7 +15,7 @@ from edumeet_recording.wire.http import RegisterRoomServer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-CYCLES, AT_ONCE = 50, 5
+CYCLES, AT_ONCE = 50, 10
 
 
 def _family(service: Service) -> set[int]:

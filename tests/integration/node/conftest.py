@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
+from tests import rtp_ports
 
 from edumeet_recording.bench.one_node import OneNode, one_node
 from edumeet_recording.config import NodeSettings
@@ -34,8 +35,8 @@ def start_node(orchestrator: OneNode, tmp_path: Path) -> Start:
             "capture_processes": 1,
             "chunk_seconds": 0.5,
             "capture_alone_s": 5,
-            "rtp_port_min": 47000,
-            "rtp_port_max": 47200,
+            "rtp_port_min": rtp_ports.FIRST,
+            "rtp_port_max": rtp_ports.LAST,
         }
         settings = NodeSettings(_env_file=None, **(values | overrides))
         stop = asyncio.Event()

@@ -213,7 +213,7 @@ async def test_cancelled_while_it_starts_it_leaves_nothing(state_dir: Path) -> N
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.3), embedded_postgres(state_dir):
             pass
-    await eventually(lambda: not _working_in(state_dir), timeout=5)
+    await eventually(lambda: not _working_in(state_dir))
 
 
 async def test_what_does_not_start_says_why(state_dir: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from tests import rtp_ports
 from tests.leftovers import children
 from tests.system.conftest import start_body
 from tests.waiting import eventually
@@ -44,7 +45,7 @@ print(sent)
 async def verdicts(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dict[str, Verdict]]:
     before = children()
     folder = tmp_path_factory.mktemp("strangers")
-    async with recording_service(folder) as (client, server):
+    async with recording_service(folder, rtp_ports.SETTINGS) as (client, server):
         for peer_id, media in PEERS.items():
             server.add_peer("room-1", peer_id, media)
         jobs = {peer_id: (await client.start(start_body(peer_id))).job_id for peer_id in PEERS}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from tests import rtp_ports
 from tests.leftovers import children
 
 from edumeet_recording.domain.codecs import Kind
@@ -27,7 +28,7 @@ async def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def trials(folder: Path) -> AsyncIterator[dict[str, Trial]]:
     before = children()
-    async with recording_service(folder) as (client, server):
+    async with recording_service(folder, rtp_ports.SETTINGS) as (client, server):
         yield await put_to_trial(client, server, SCENARIOS.values(), folder)
     assert children() <= before
 
