@@ -25,10 +25,11 @@ _LAST_LINES = 5
 
 @dataclass(frozen=True, slots=True)
 class OwnProcess:
-    """A running process of ours; `log` has its standard error."""
+    """A running process of ours; `log` has its standard error, from byte `log_from` on."""
 
     name: str
     log: Path
+    log_from: int
     process: asyncio.subprocess.Process
 
     async def answer(self) -> dict[str, str]:
@@ -78,29 +79,35 @@ class OwnProcess:
 
 @asynccontextmanager
 async def own_process(
-    name: str, *arguments: str, settings: Mapping[str, str], folder: Path
+    name: str, *arguments: str, settings: Mapping[str, str], folder: Path, module: str = "edumeet_recording"
 ) -> AsyncGenerator[OwnProcess]:
-    """`edumeet-recording` with `arguments` and nothing but `settings`; ended when the block is left.
+    """`edumeet-recording`, or another of our modules, with `arguments` and nothing but `settings`.
 
-    It works in `folder`, which is there, and where its log will be.
+    It works in `folder`, which is there, and where its log will be; it is ended when the block is left.
     """
+    command = (sys.executable, "-m", module, *arguments)
+    async with process(name, *command, environment=environment_of_child(settings), folder=folder) as owned:
+        yield owned
+
+
+@asynccontextmanager
+async def process(name: str, *command: str, environment: Mapping[str, str], folder: Path) -> AsyncGenerator[OwnProcess]:
+    """Any program, in `folder`, where its log will be; ended when the block is left."""
     log = folder / f"{name}.log"
     with log.open("ab") as errors:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "edumeet_recording",
-            *arguments,
+        log_from = errors.tell()
+        started = await asyncio.create_subprocess_exec(
+            *command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,
             cwd=folder,
-            env=environment_of_child(settings),
+            env=environment,
             # Ctrl-C is for us, who then end it in turn
             start_new_session=True,
             preexec_fn=partial(die_with_parent, signal.SIGINT),
         )
-    owned = OwnProcess(name, log, process)
+    owned = OwnProcess(name, log, log_from, started)
     try:
         yield owned
     finally:

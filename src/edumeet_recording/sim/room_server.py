@@ -86,6 +86,11 @@ class SimulatedRoomServer:
             raise RuntimeError("this room server registers nowhere")
         await self._link.registered.wait()
 
+    @property
+    def is_registered(self) -> bool:
+        """Whether the orchestrator has accepted us."""
+        return self._link is not None and self._link.registered.is_set()
+
     def add_peer(self, room_id: str, peer_id: str, media: PeerMedia, delivery: Delivery | None = None) -> None:
         """A peer joins and publishes. Raises `ValueError` where it is there already."""
         self.rooms.add_peer(room_id, peer_id, media, delivery)

@@ -1,0 +1,140 @@
+"""A process of the deployment that can be started, killed, stopped as it stands, and started again."""
+
+import os
+import signal
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from pathlib import Path
+
+from edumeet_recording.sim.faults.diary import Diary
+from edumeet_recording.sim.processes import OwnProcess, descendants
+
+_WORKER = b"edumeet_recording.node.capture"
+
+
+class Part:
+    """One process and its children. `make` starts it anew each time, with the same name, settings and folder.
+
+    `answers`: it prints a line of JSON once it is there, which a start waits for.
+    """
+
+    def __init__(
+        self, name: str, make: Callable[[], AbstractAsyncContextManager[OwnProcess]], diary: Diary, *, answers: bool
+    ) -> None:
+        self.name = name
+        self.answer: dict[str, str] = {}
+        self._make = make
+        self._diary = diary
+        self._answers = answers
+        self._stack = AsyncExitStack()
+        self._process: OwnProcess | None = None
+        self._log_from = 0
+
+    @property
+    def runs(self) -> bool:
+        """True from a start until it is ended or killed by us."""
+        return self._process is not None
+
+    @property
+    def pid(self) -> int:
+        """Of the process itself. Raises `RuntimeError` where it does not run."""
+        if self._process is None:
+            raise RuntimeError(f"{self.name} does not run")
+        return self._process.process.pid
+
+    def last_words(self) -> str:
+        """The end of its log."""
+        return f"{self.name}: {self._process.last_words() if self._process else 'does not run'}"
+
+    def log_lines(self) -> list[str]:
+        """What it has logged since it was last started."""
+        if self._process is None:
+            return []
+        with self._process.log.open("rb") as log:
+            log.seek(self._log_from)
+            return log.read().decode(errors="replace").splitlines()
+
+    async def start(self) -> None:
+        """Start it, and wait until it is there where it says so. Raises `Unavailable` where it ends before."""
+        self._process = await self._stack.enter_async_context(self._make())
+        self._log_from = self._process.log_from
+        if self._answers:
+            self.answer = await self._process.answer()
+        self._diary.note("started", part=self.name, pid=self.pid)
+
+    async def kill(self) -> float:
+        """SIGKILL for it and all its children, as when a machine is switched off; when that was (epoch seconds)."""
+        at = self._diary.note("killed with all its children", part=self.name)
+        if self._process is not None:
+            await self._process.kill()
+        await self._over()
+        return at
+
+    async def kill_alone(self) -> float:
+        """SIGKILL for the process itself; when that was."""
+        at = self._diary.note("killed", part=self.name)
+        self._send(signal.SIGKILL, self.pid)
+        await self._over()
+        return at
+
+    def kill_worker(self) -> float:
+        """SIGKILL for one capture process of a node; when that was. Raises `StopIteration` where it has none."""
+        pid = next(pid for pid in descendants(self.pid) if _WORKER in _command(pid))
+        at = self._diary.note("capture process killed", part=self.name, pid=pid)
+        self._send(signal.SIGKILL, pid)
+        return at
+
+    def pause(self) -> float:
+        """SIGSTOP for it and all its children, as when a machine hangs; when that was."""
+        at = self._diary.note("stopped as it stands", part=self.name)
+        for pid in (self.pid, *descendants(self.pid)):
+            self._send(signal.SIGSTOP, pid)
+        return at
+
+    def resume(self) -> float:
+        """SIGCONT; when that was."""
+        at = self._diary.note("goes on", part=self.name)
+        for pid in (self.pid, *descendants(self.pid)):
+            self._send(signal.SIGCONT, pid)
+        return at
+
+    async def end(self) -> int | None:
+        """Ask it to end; its exit code, None where it does not run."""
+        if self._process is None:
+            return None
+        for pid in (self.pid, *descendants(self.pid)):
+            self._send(signal.SIGCONT, pid)
+        code = await self._process.end()
+        self._diary.note("ended", part=self.name, code=code)
+        await self._over()
+        return code
+
+    async def _over(self) -> None:
+        self._process = None
+        await self._stack.aclose()
+
+    def _send(self, number: signal.Signals, pid: int) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def stragglers(folder: Path) -> dict[int, str]:
+    """Processes that work in `folder` or below, by pid with their command; zombies are nobody's work."""
+    found: dict[int, str] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            works_in = (entry / "cwd").resolve(strict=True)
+            state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        pid = int(entry.name)
+        if works_in.is_relative_to(folder) and state != "Z" and pid != os.getpid():
+            found[pid] = _command(pid).replace(b"\0", b" ").decode(errors="replace").strip()
+    return found
