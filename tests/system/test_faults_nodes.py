@@ -104,12 +104,25 @@ async def test_a_node_that_is_cut_off_records_on_and_is_merged(deployment: Deplo
     await asyncio.sleep(CALM_S)
     node.cut_off(deployment.diary)
     await _taken_over(deployment, recorded, node.part.name)
-    _, gap_s = await _outcome(deployment, recorded)
+    await _outcome(deployment, recorded)
     node.join(deployment.diary)
 
     async def made_anew() -> bool:
-        return (await deployment.client.get(recorded[0].job_id)).file_version > 1
+        made = (await deployment.client.get(recorded[0].job_id)).file
+        return made is not None and made.version > 1
 
     await until(made_anew, "the file was made anew", TAKEN_OVER_S)
-    ((whole,), gap_s) = await _outcome(deployment, recorded)
+    _, gap_s = await _outcome(deployment, recorded)
+    assert gap_s <= 1
+
+
+async def test_a_drained_node_loses_nothing(deployment: Deployment) -> None:
+    recorded = await takes.start(deployment, RECORDINGS)
+    nodes = await _nodes_of(deployment, recorded)
+    leaves = nodes[recorded[0].job_id]
+    await asyncio.sleep(CALM_S)
+    await deployment.client.drain(leaves)
+    await _taken_over(deployment, recorded, leaves)
+    _, gap_s = await _outcome(deployment, recorded)
     assert gap_s == 0
+    await deployment.client.undrain(leaves)

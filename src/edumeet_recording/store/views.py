@@ -248,6 +248,7 @@ def _file_of(row: asyncpg.Record) -> RecordingFile | None:
     return RecordingFile(
         bytes=row["file_bytes"],
         sha256=row["file_sha256"],
+        version=row["file_version"],
         container=options.container,
         format=file_format(options.container, include_video=options.include_video),
         url=f"{path}/download",

@@ -113,13 +113,15 @@ class RecordingPart(View):
 class RecordingFile(View):
     """The finished file; all URLs are paths of this API.
 
-    `format` is its extension. Where there are `parts`, the file is the first of them.
+    `format` is its extension; `version` rises when it is made anew, because media came late or by `retry`. Where there
+    are `parts`, the file is the first of them.
     """
 
     bytes: int
     sha256: str
     container: Container
     format: FileFormat
+    version: int = 1
     url: str
     report_url: str
     poster_url: str | None = None

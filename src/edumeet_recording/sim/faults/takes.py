@@ -24,8 +24,10 @@ from edumeet_recording.wire.views import Recording
 
 PEERS = 3
 """Each in a room of its own: a node takes all of a room where it can, and several shall have something to do."""
-HOLE_S = 0.3
-"""Packets further apart than this have something missing between them."""
+HOLE_S = 0.15
+"""Packets of one of our peers that are further apart than this have something missing between them."""
+_REPORTED_S = 0.5
+"""The report tells of what is missing for longer than this."""
 FILE_TIMEOUT_S = 240.0
 _EDGE_S = 0.5
 """What is sent this near to the begin, the end or a gap may be there or not."""
@@ -130,7 +132,7 @@ async def _judged(deployment: Deployment, take: Take, recording: Recording) -> O
     sent = [event for event in plan if first <= event.sent_at <= last]
     began_at = float(report["startedAt"])
     missing = [event for event in sent if not _found(event, content, began_at)]
-    failures = [*_file_failures(content), *_event_failures(missing, report), *_hole_failures(holes, report)]
+    failures = [*_file_failures(content), *_event_failures(missing, holes, report), *_hole_failures(holes, report)]
     gap_s = max((until - since for spans in holes.values() for since, until in spans), default=0.0)
     return Outcome(recording, gap_s, len(missing), tuple(f"{take.job_id}: {each}" for each in failures))
 
@@ -169,25 +171,26 @@ def _gaps(report: dict[str, Any], kind: Kind) -> list[Span]:
     ]
 
 
-def _event_failures(missing: list[SentEvent], report: dict[str, Any]) -> list[str]:
-    """Events that are missing although the report knows no gap there."""
+def _event_failures(missing: list[SentEvent], holes: dict[Kind, list[Span]], report: dict[str, Any]) -> list[str]:
+    """Events that are missing although the report knows no gap there, and the file has no hole."""
     began_at = float(report["startedAt"])
     return [
         f"the {event.kind} event of {event.sent_at - began_at:.2f} s is missing, and no gap is reported there"
         for event in missing
         if not any(
-            since - _EDGE_S <= event.sent_at - began_at <= until + _EDGE_S for since, until in _gaps(report, event.kind)
+            since - _EDGE_S <= event.sent_at - began_at <= until + _EDGE_S
+            for since, until in (*_gaps(report, event.kind), *holes.get(event.kind, ()))
         )
     ]
 
 
 def _hole_failures(holes: dict[Kind, list[Span]], report: dict[str, Any]) -> list[str]:
-    """Holes of the file that the report does not have."""
+    """Holes of the file that the report should have, and has not."""
     return [
         f"{kind} has nothing from {since:.2f} to {until:.2f} s, and no gap is reported there"
         for kind, spans in holes.items()
         for since, until in spans
-        if not any(start < until and end > since for start, end in _gaps(report, kind))
+        if until - since > _REPORTED_S and not any(start < until and end > since for start, end in _gaps(report, kind))
     ]
 
 
