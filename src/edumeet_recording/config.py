@@ -93,6 +93,13 @@ class OrchestratorSettings(CommonSettings):
         description="How a node is chosen among those that can take a recording: least-loaded spreads, bin-pack fills "
         "one after the other, round-robin takes turns, weighted draws by free capacity (for many replicas).",
     )
+    quarantine_failures: int = Field(
+        3, ge=1, le=100, description="Failures within QUARANTINE_WINDOW_S after which a node gets no new recordings."
+    )
+    quarantine_window_s: Seconds = Field(600, description="For how long a node's failures are counted.")
+    quarantine_back_off_s: Seconds = Field(
+        60, description="How long a failing node is put aside first; twice as long each time after."
+    )
     queue_limit: int = Field(1000, ge=0, description="Jobs that may wait for capacity; more are refused with 503.")
     queue_deadline_s: Seconds = Field(600, description="A job that waited this long for a node fails.")
     prepare_timeout_s: Seconds = Field(5, description="Time a node has to open its ports before another is tried.")

@@ -1,6 +1,6 @@
 """The fleet's numbers: now, in the past, and for Prometheus."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Annotated
 
@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from edumeet_recording.api.deps import Deps, MetricsReader
 from edumeet_recording.domain.errors import InvalidRequest
-from edumeet_recording.store import views
+from edumeet_recording.store import conduct, views
 from edumeet_recording.store.db import db_now
 from edumeet_recording.wire.http import MetricsQuery
 from edumeet_recording.wire.views import Metrics, MetricsHistory
@@ -61,16 +61,18 @@ async def prometheus(deps: Deps, caller: MetricsReader) -> Response:  # noqa: AR
     """The present numbers by region and those of this process, in Prometheus' text format."""
     async with deps.reading() as conn:
         now = await views.metrics_now(conn)
+        quarantined = await conduct.quarantined_by_region(conn, now.timestamp)
     fleet = CollectorRegistry()
-    fleet.register(_Fleet(now))
+    fleet.register(_Fleet(now, quarantined))
     return Response(generate_latest(fleet) + generate_latest(REGISTRY), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 class _Fleet:
     """The numbers of one moment: made anew for each scrape, so that a region that is gone leaves no stale line."""
 
-    def __init__(self, now: Metrics) -> None:
+    def __init__(self, now: Metrics, quarantined: Mapping[str, int]) -> None:
         self._now = now
+        self._quarantined = quarantined
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """One gauge a number, labelled by region."""
@@ -79,3 +81,9 @@ class _Fleet:
             for region, numbers in self._now.regional_metrics.items():
                 gauge.add_metric([region], getattr(numbers, field))
             yield gauge
+        aside = GaugeMetricFamily(
+            "edumeet_recording_ffmpeg_nodes_quarantined", "FFmpeg nodes put aside: they fail.", labels=["region"]
+        )
+        for region in self._now.regional_metrics:
+            aside.add_metric([region], self._quarantined.get(region, 0))
+        yield aside

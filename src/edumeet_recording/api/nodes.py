@@ -3,7 +3,7 @@
 import hmac
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Response
+from fastapi import APIRouter, Header, Path, Query, Response
 from pydantic import AfterValidator
 
 from edumeet_recording.api.deps import ApiDeps, Deps, NodesAdmin, NodesReader, NodeToken
@@ -11,11 +11,11 @@ from edumeet_recording.api.node_urls import check_node_url
 from edumeet_recording.domain.errors import NotFound, Unauthenticated
 from edumeet_recording.domain.failure_domain import FailureDomain
 from edumeet_recording.domain.request import FFmpegNodeRegistration, Registered, RoomServerRegistration
-from edumeet_recording.store import views
+from edumeet_recording.store import conduct, views
 from edumeet_recording.wire.http import IDENTIFIER, NodeFailureDomain, RegisterFFmpegNode, RegisterRoomServer, storable
 from edumeet_recording.wire.node_link import HeartbeatAnswer, HeartbeatPost
 from edumeet_recording.wire.room_link import RoomHeartbeat
-from edumeet_recording.wire.views import Node, NodeList, RegisteredNode
+from edumeet_recording.wire.views import Node, NodeEventList, NodeList, RegisteredNode
 
 router = APIRouter(prefix="/api/nodes", tags=["nodes"])
 
@@ -91,6 +91,18 @@ async def get_node(node_id: NodeId, deps: Deps, caller: NodesReader) -> Node:  #
     return await _node(deps, node_id)
 
 
+@router.get("/{nodeId}/events")
+async def node_events(
+    node_id: NodeId,
+    deps: Deps,
+    caller: NodesReader,  # noqa: ARG001 - the scope is the check
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> NodeEventList:
+    """What happened to a room server or FFmpeg node, newest first; it need not be registered any more."""
+    async with deps.reading() as conn:
+        return NodeEventList(items=tuple(await conduct.events_of(conn, node_id, most=limit)))
+
+
 @router.delete("/{nodeId}", status_code=204)
 async def deregister_node(node_id: NodeId, deps: Deps, caller: NodesAdmin) -> None:  # noqa: ARG001 - the scope is the check
     """Take a node out of service; its past recordings stay."""
@@ -106,7 +118,7 @@ async def drain(node_id: NodeId, deps: Deps, caller: NodesAdmin) -> Node:  # noq
 
 @router.post("/{nodeId}/undrain")
 async def undrain(node_id: NodeId, deps: Deps, caller: NodesAdmin) -> Node:  # noqa: ARG001 - the scope is the check
-    """Give an FFmpeg node captures again."""
+    """Give an FFmpeg node captures again, also one that was quarantined."""
     await deps.commands.set_draining(node_id, False)
     return await _node(deps, node_id)
 

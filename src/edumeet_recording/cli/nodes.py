@@ -27,11 +27,11 @@ def list_nodes(url: Url = None, token: Token = None, as_json: Json = False) -> N
 
 @app.command()
 def show(node: NodeId, url: Url = None, token: Token = None, as_json: Json = False) -> None:
-    """Show one room server or FFmpeg node."""
+    """Show one room server or FFmpeg node, and what happened to it."""
 
     async def work(client: RecordingClient) -> None:
         found = await client.node(node)
-        print_answer(found, node_details(found), as_json=as_json)
+        print_answer(found, node_details(found, await client.node_events(node)), as_json=as_json)
 
     ask(url, token, work)
 
@@ -52,7 +52,7 @@ def drain(node: NodeId, url: Url = None, token: Token = None, as_json: Json = Fa
 
 @app.command()
 def undrain(node: NodeId, url: Url = None, token: Token = None, as_json: Json = False) -> None:
-    """Give an FFmpeg node recordings again."""
+    """Give an FFmpeg node recordings again, also one that was quarantined for failing them."""
 
     async def work(client: RecordingClient) -> None:
         found = await client.undrain(node)

@@ -1,6 +1,6 @@
 """Recordings, nodes and events as tables for people."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from rich.box import SIMPLE_HEAD
@@ -10,7 +10,7 @@ from rich.text import Text
 
 from edumeet_recording.domain.capture import CaptureRole
 from edumeet_recording.domain.job import JobStatus
-from edumeet_recording.wire.views import FFmpegNodeView, JobEvent, Node, Recording, RoomServerView
+from edumeet_recording.wire.views import FFmpegNodeView, JobEvent, Node, NodeEvent, Recording, RoomServerView
 
 _STYLE = {
     JobStatus.COMPLETED: "green",
@@ -101,9 +101,13 @@ def events_table(events: Iterable[JobEvent]) -> Table:
     """A row for each event."""
     table = _table("#", "at", "event", "status", "")
     for each in events:
-        told = ", ".join(f"{name} {value}" for name, value in each.data.items() if value not in (None, "", [], {}))
-        table.add_row(str(each.seq), f"{each.at:%H:%M:%S.%f}"[:-3], each.type, status_text(each.status), Text(told))
+        at = f"{each.at:%H:%M:%S.%f}"[:-3]
+        table.add_row(str(each.seq), at, each.type, status_text(each.status), Text(_told(each.data)))
     return table
+
+
+def _told(data: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in data.items() if value not in (None, "", [], {}))
 
 
 def nodes_table(nodes: Iterable[Node]) -> Table:
@@ -114,10 +118,10 @@ def nodes_table(nodes: Iterable[Node]) -> Table:
     return table
 
 
-def node_details(node: Node) -> Table:
-    """All that matters of one node."""
+def node_details(node: Node, events: Iterable[NodeEvent] = ()) -> RenderableType:
+    """All that matters of one node, and what happened to it."""
     specs = ", ".join(f"{name} {value}" for name, value in node.specs.items())
-    return _pairs(
+    details = _pairs(
         ("id", node.id),
         ("kind", node.kind),
         ("url", node.url),
@@ -125,10 +129,15 @@ def node_details(node: Node) -> Table:
         ("health", _health(node)),
         ("load", _load(node)),
         ("specs", specs),
+        ("dies with", node.failure_domain or "" if isinstance(node, FFmpegNodeView) else ""),
         ("version", node.version or "" if isinstance(node, FFmpegNodeView) else ""),
         ("registered", _time(node.registered_at)),
         ("last heartbeat", _time(node.last_heartbeat)),
     )
+    history = _table("at", "event", "")
+    for each in events:
+        history.add_row(f"{each.at:%Y-%m-%d %H:%M:%S}", each.type, Text(_told(each.data)))
+    return Group(details, history) if history.row_count else details
 
 
 def settings_table(rows: Iterable[tuple[str, str, str, str]]) -> Table:
@@ -144,6 +153,8 @@ def _health(node: Node) -> Text:
         return Text(node.health_reason or "unhealthy", style="red")
     if isinstance(node, FFmpegNodeView) and node.is_draining:
         return Text("draining", style="yellow")
+    if isinstance(node, FFmpegNodeView) and node.health_reason:
+        return Text(node.health_reason, style="yellow")
     return Text("healthy", style="green")
 
 

@@ -26,6 +26,8 @@ from edumeet_recording.wire.views import (
     Metrics,
     MetricsHistory,
     Node,
+    NodeEvent,
+    NodeEventList,
     NodeList,
     Readiness,
     Recording,
@@ -159,12 +161,16 @@ class RecordingClient:
         """One room server or FFmpeg node."""
         return await self._node("GET", f"/api/nodes/{_segment(node_id)}")
 
+    async def node_events(self, node_id: str) -> tuple[NodeEvent, ...]:
+        """What happened to a room server or FFmpeg node lately, newest first."""
+        return (await self._send(NodeEventList, "GET", f"/api/nodes/{_segment(node_id)}/events")).items
+
     async def drain(self, node_id: str) -> Node:
         """Give an FFmpeg node no new captures."""
         return await self._node("POST", f"/api/nodes/{_segment(node_id)}/drain")
 
     async def undrain(self, node_id: str) -> Node:
-        """Give an FFmpeg node captures again."""
+        """Give an FFmpeg node captures again, also one that was quarantined."""
         return await self._node("POST", f"/api/nodes/{_segment(node_id)}/undrain")
 
     async def deregister(self, node_id: str) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from edumeet_recording.config import OrchestratorSettings
+from edumeet_recording.control.conduct import note_failure
 from edumeet_recording.control.processing import finalize_done, finalize_failed
 from edumeet_recording.control.streams import note_changes
 from edumeet_recording.control.transitions import capture_over, limits_of, signal
@@ -37,10 +38,7 @@ class CaptureCommands:
             if capture is None or capture.node_id != node_id or capture.state not in LIVE:
                 return
             if report.error is not None:
-                limits = limits_of(self.settings)
-                await capture_over(
-                    tx, limits, capture, CaptureState.LOST, reason=Reason.NODE_REFUSED, detail=report.error
-                )
+                await self._over(tx, capture, CaptureState.LOST, Reason.NODE_REFUSED, report.error)
                 return
             if report.ports and capture.state is CaptureState.ASSIGNED:
                 await self._prepared(tx, capture, report)
@@ -84,11 +82,14 @@ class CaptureCommands:
         async def work(tx: Tx) -> None:
             capture = await captures.locked(tx.conn, capture_id)
             if capture is not None:
-                await capture_over(
-                    tx, limits_of(self.settings), capture, CaptureState.LOST, reason=reason, detail=detail
-                )
+                await self._over(tx, capture, CaptureState.LOST, reason, detail)
 
         await self.db.run(work)
+
+    async def _over(self, tx: Tx, capture: Capture, state: CaptureState, reason: Reason, detail: str) -> None:
+        """A capture ended by its node's fault, where its job still wanted it."""
+        if await capture_over(tx, limits_of(self.settings), capture, state, reason=reason, detail=detail):
+            await note_failure(tx, self.settings, capture.node_id, detail)
 
     async def node_lost(self, node_id: str, detail: str) -> None:
         """Every capture of a node is lost."""
@@ -122,8 +123,7 @@ class CaptureCommands:
             if capture is None or capture.node_id != node_id:
                 return
             detail = f"node {node_id} ended the capture by itself"
-            limits = limits_of(self.settings)
-            await capture_over(tx, limits, capture, CaptureState.DRAINED, reason=Reason.NODE_LOST, detail=detail)
+            await self._over(tx, capture, CaptureState.DRAINED, Reason.NODE_LOST, detail)
 
         await self.db.run(work)
 

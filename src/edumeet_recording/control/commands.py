@@ -11,6 +11,7 @@ import structlog
 
 from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.captures import CaptureCommands
+from edumeet_recording.control.conduct import forgive
 from edumeet_recording.control.dispatch import place_job
 from edumeet_recording.control.fleet import LiveFleet
 from edumeet_recording.control.node_links import apply_heartbeat, desired_of
@@ -217,11 +218,13 @@ class Commands:
             await self.captures.node_lost(node_id, "deregistered")
 
     async def set_draining(self, node_id: str, draining: bool) -> None:
-        """Have an FFmpeg node take no new captures, or take them again."""
+        """Have an FFmpeg node take no new captures, or take them again, also where it was put aside."""
 
         async def work(tx: Tx) -> None:
             if not await nodes.set_draining(tx.conn, node_id, draining):
                 raise NotFound(f"FFmpeg node {node_id} is not registered")
+            if not draining:
+                await forgive(tx, node_id)
             tx.hint(Channel.NODE, node_id)
             tx.hint(Channel.FLEET, node_id)
             tx.hint(Channel.DISPATCH)

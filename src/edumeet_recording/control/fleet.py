@@ -105,7 +105,7 @@ class LiveFleet:
                 gone = ids
             else:
                 return
-            found = await nodes.snapshots(tx.conn, None if everything else sorted(ids))
+            found = await nodes.snapshots(tx.conn, None if everything else sorted(ids), tx.now)
             for node in found:
                 self._fleet.put(node)
             for node_id in gone - {node.id for node in found}:

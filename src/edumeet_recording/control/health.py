@@ -10,7 +10,7 @@ import structlog
 from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.captures import CaptureCommands
 from edumeet_recording.domain.liveness import PROBES, Probe, Verdict, judge
-from edumeet_recording.store import nodes
+from edumeet_recording.store import conduct, nodes
 from edumeet_recording.store.nodes import NodeKind, SilentNode
 from edumeet_recording.store.transaction import Channel, Transactor, Tx
 
@@ -20,6 +20,8 @@ RECONNECT_S = 5.0
 """A node whose link broke has tried again by then."""
 MISSED_S = 1.5
 """One heartbeat, sent each second, is missing."""
+NOT_CONNECTED = "has not connected yet"
+HEALTHY = "returned"
 PROBE_PAUSE_S = 0.1
 PROBE_TIMEOUT_S = 1.0
 
@@ -60,46 +62,52 @@ class HealthLoop:
             for suspect in suspects:
                 tasks.create_task(self._judge_ffmpeg_node(suspect, now, counted_from))
             for room in rooms:
-                tasks.create_task(self._judge_room_server(room))
+                tasks.create_task(self._judge_room_server(room, now, counted_from))
 
     async def _judge_ffmpeg_node(self, node: SilentNode, now: datetime, counted_from: datetime) -> None:
         """Silence counts from the last heartbeat, but not before anybody watched."""
         probes, evidence = await self._probe_again(node.url)
         if node.last_heartbeat is None:
-            await self._record("ffmpeg-node", node, healthy=False, reason=f"has not connected yet; {evidence}")
+            await self._record("ffmpeg-node", node, NOT_CONNECTED, evidence)
             return
         silence_s = (now - max(node.last_heartbeat, counted_from)).total_seconds()
         verdict = judge(silence_s, self.settings.heartbeat_timeout_s, probes)
-        reason = f"{verdict}: its heartbeats have stopped; {evidence}"
-        if not await self._record("ffmpeg-node", node, healthy=False, reason=reason):
-            return
-        if verdict is Verdict.DEAD:
-            await self.captures.node_lost(node.id, reason)
+        evidence = f"its heartbeats have stopped; {evidence}"
+        if await self._record("ffmpeg-node", node, verdict, evidence) and verdict is Verdict.DEAD:
+            await self.captures.node_lost(node.id, f"{verdict}: {evidence}")
 
-    async def _judge_room_server(self, room: SilentNode) -> None:
+    async def _judge_room_server(self, room: SilentNode, now: datetime, counted_from: datetime) -> None:
         """A room server may speak by HTTP only: without a heartbeat ever, a probe that answers is health enough."""
-        probe, evidence = await self._probe(room.url)
+        probes, evidence = await self._probe_again(room.url)
+        if room.last_heartbeat is None and Probe.ANSWERED in probes:
+            await self._record("room-server", room, HEALTHY, evidence)
+            return
+        silence_s = 0.0
         if room.last_heartbeat is not None:
-            await self._record("room-server", room, healthy=False, reason=f"its heartbeats have stopped; {evidence}")
-        elif probe is Probe.ANSWERED:
-            await self._record("room-server", room, healthy=True, reason=None)
-        else:
-            await self._record("room-server", room, healthy=False, reason=evidence)
+            silence_s = (now - max(room.last_heartbeat, counted_from)).total_seconds()
+            evidence = f"its heartbeats have stopped; {evidence}"
+        await self._record("room-server", room, judge(silence_s, self.settings.room_server_timeout_s, probes), evidence)
 
-    async def _record(self, kind: NodeKind, node: SilentNode, *, healthy: bool, reason: str | None) -> bool:
-        """Keep the verdict; False where the node has been heard meanwhile."""
+    async def _record(self, kind: NodeKind, node: SilentNode, verdict: str, evidence: str) -> bool:
+        """Keep a verdict, and tell of a new one; False where the node has been heard meanwhile."""
+        healthy = verdict == HEALTHY
+        reason = None if healthy else f"{verdict}: {evidence}"
+        news = node.is_healthy is not healthy or not (healthy or (node.health_reason or "").startswith(verdict))
 
         async def work(tx: Tx) -> bool:
-            heard = await nodes.judge(tx.conn, kind, node, is_healthy=healthy, reason=reason)
-            if heard and healthy != node.is_healthy:
+            if not await nodes.judge(tx.conn, kind, node, is_healthy=healthy, reason=reason):
+                return False
+            if news:
+                await conduct.note(tx.conn, node.id, verdict, tx.now, {"evidence": evidence})
+            if healthy is not node.is_healthy:
                 tx.hint(Channel.FLEET, node.id)
-            if heard and healthy:
+            if healthy:
                 tx.hint(Channel.DISPATCH)
-            return heard
+            return True
 
         kept = await self.db.run(work)
-        if kept and (healthy, reason) != (node.is_healthy, node.health_reason):
-            log.info("health_judged", kind=kind, node_id=node.id, healthy=healthy, reason=reason)
+        if kept and news:
+            log.info("health_judged", kind=kind, node_id=node.id, verdict=verdict, evidence=evidence)
         return kept
 
     async def _probe_again(self, url: str) -> tuple[list[Probe], str]:

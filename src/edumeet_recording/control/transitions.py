@@ -103,25 +103,27 @@ async def settle(tx: Tx, limits: Limits, job: Job) -> None:
 
 async def capture_over(
     tx: Tx, limits: Limits, capture: Capture, state: CaptureState, *, reason: Reason, detail: str
-) -> None:
+) -> bool:
     """A capture is drained or lost: what that means for its job depends on whether it was still wanted, and on what
-    else records it (`domain/failover.py`).
+    else records it (`domain/failover.py`). True where its job had still wanted it.
     """
     lost_reason = detail if state is CaptureState.LOST else None
     if await captures.end(tx.conn, capture.id, state, tx.now, lost_reason) is None:
-        return
+        return False
     tx.hint(Channel.NODE, capture.node_id)
     tx.hint(Channel.FORWARDING)
     tx.hint(Channel.DISPATCH)
     job = await jobs.locked(tx.conn, capture.job_id)
     if job is None:
-        return
+        return False
     if job.status is JobStatus.STOPPING:
         await settle(tx, limits, job)
-    elif capture.wanted:
+        return False
+    if capture.wanted:
         if not (capture.leaving or await captures.keep(tx.conn, capture)) and capture.role is CaptureRole.PRIMARY:
             await captures.promote(tx.conn, job.id)
         await _after_loss(tx, limits, job, capture, reason=reason, detail=detail)
+    return capture.wanted
 
 
 async def _after_loss(tx: Tx, limits: Limits, job: Job, capture: Capture, *, reason: Reason, detail: str) -> None:

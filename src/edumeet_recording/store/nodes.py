@@ -120,9 +120,9 @@ async def register_ffmpeg_node(
     )
 
 
-async def snapshots(conn: Connection, node_ids: list[str] | None) -> list[NodeSnapshot]:
+async def snapshots(conn: Connection, node_ids: list[str] | None, now: datetime) -> list[NodeSnapshot]:
     """What placement looks at: the registered FFmpeg nodes among `node_ids`, or all of them."""
-    return [_snapshot_of(row) async for row in _sql.node_snapshots(conn, ids=node_ids)]
+    return [_snapshot_of(row) async for row in _sql.node_snapshots(conn, ids=node_ids, now=now)]
 
 
 def _snapshot_of(row: asyncpg.Record) -> NodeSnapshot:

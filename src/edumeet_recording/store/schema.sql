@@ -77,6 +77,10 @@ CREATE TABLE public.ffmpeg_nodes (
     registered_at timestamp with time zone NOT NULL,
     last_heartbeat timestamp with time zone,
     deregistered_at timestamp with time zone,
+    failures timestamp with time zone[] DEFAULT '{}'::timestamp with time zone[] NOT NULL,
+    quarantines integer DEFAULT 0 NOT NULL,
+    quarantined_until timestamp with time zone,
+    quarantine_reason text,
     CONSTRAINT ffmpeg_nodes_capacity_mcpu_check CHECK ((capacity_mcpu >= 0)),
     CONSTRAINT ffmpeg_nodes_load_mcpu_check CHECK ((load_mcpu >= 0)),
     CONSTRAINT ffmpeg_nodes_not_oversold CHECK ((load_mcpu <= capacity_mcpu)),
@@ -101,6 +105,23 @@ CREATE SEQUENCE public.job_events_id_seq
     CACHE 1;
 
 ALTER SEQUENCE public.job_events_id_seq OWNED BY public.job_events.id;
+
+CREATE TABLE public.node_events (
+    id bigint NOT NULL,
+    node_id text NOT NULL,
+    type text NOT NULL,
+    at timestamp with time zone NOT NULL,
+    data jsonb DEFAULT '{}'::jsonb NOT NULL
+);
+
+CREATE SEQUENCE public.node_events_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER SEQUENCE public.node_events_id_seq OWNED BY public.node_events.id;
 
 CREATE TABLE public.recording_jobs (
     id text NOT NULL,
@@ -274,6 +295,8 @@ CREATE TABLE public.webhook_endpoints (
 
 ALTER TABLE ONLY public.job_events ALTER COLUMN id SET DEFAULT nextval('public.job_events_id_seq'::regclass);
 
+ALTER TABLE ONLY public.node_events ALTER COLUMN id SET DEFAULT nextval('public.node_events_id_seq'::regclass);
+
 ALTER TABLE ONLY public.scaling_events ALTER COLUMN id SET DEFAULT nextval('public.scaling_events_id_seq'::regclass);
 
 ALTER TABLE ONLY public.system_metrics ALTER COLUMN id SET DEFAULT nextval('public.system_metrics_id_seq'::regclass);
@@ -297,6 +320,9 @@ ALTER TABLE ONLY public.job_events
 
 ALTER TABLE ONLY public.job_events
     ADD CONSTRAINT job_events_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.node_events
+    ADD CONSTRAINT node_events_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.recording_jobs
     ADD CONSTRAINT recording_jobs_pkey PRIMARY KEY (id);
@@ -342,6 +368,8 @@ CREATE INDEX idx_room_servers_healthy ON public.room_servers USING btree (is_hea
 CREATE INDEX idx_room_servers_region ON public.room_servers USING btree (region);
 
 CREATE INDEX idx_system_metrics_timestamp ON public.system_metrics USING btree ("timestamp");
+
+CREATE INDEX node_events_of_node ON public.node_events USING btree (node_id, id DESC);
 
 CREATE UNIQUE INDEX recording_jobs_idempotency ON public.recording_jobs USING btree (COALESCE(tenant_id, ''::text), idempotency_key) WHERE (idempotency_key IS NOT NULL);
 

@@ -216,7 +216,10 @@ class RoomServerView(View):
 
 
 class FFmpegNodeView(View):
-    """A registered FFmpeg node; `capacityMcpu` and `loadMcpu` in milli-cores, `load` as the node measures it."""
+    """A registered FFmpeg node; `capacityMcpu` and `loadMcpu` in milli-cores, `load` as the node measures it.
+
+    `quarantinedUntil`: it kept failing recordings, and until then gets new ones only where nobody else can take them.
+    """
 
     kind: Literal["ffmpeg-node"] = "ffmpeg-node"
     id: str
@@ -227,6 +230,7 @@ class FFmpegNodeView(View):
     is_linked: bool
     is_draining: bool
     accepts_captures: bool
+    quarantined_until: datetime | None = None
     capacity_mcpu: int
     load_mcpu: int
     captures: int
@@ -246,6 +250,22 @@ class NodeList(View):
     """All registered nodes."""
 
     items: tuple[Node, ...]
+
+
+class NodeEvent(View):
+    """Something that happened to an FFmpeg node or room server, with its evidence."""
+
+    id: int
+    node_id: str
+    type: str
+    at: datetime
+    data: dict[str, object]
+
+
+class NodeEventList(View):
+    """Events of one node, newest first."""
+
+    items: tuple[NodeEvent, ...]
 
 
 class RegisteredNode(View):

@@ -111,7 +111,7 @@ async def test_a_node_that_never_connected_is_named(service: Service, health: He
     await health.tick()
     healthy, reason = await reason_of(service, "ffmpeg_nodes")
     assert not healthy
-    assert reason.startswith("has not connected yet; http://node-1:3000/health is unreachable")
+    assert reason.startswith("has not connected yet: http://node-1:3000/health is unreachable")
 
 
 async def test_a_room_server_without_heartbeats_is_probed(service: Service, health: HealthLoop) -> None:

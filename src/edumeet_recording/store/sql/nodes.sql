@@ -33,7 +33,8 @@ RETURNING xmax = 0;
 -- name: node_snapshots
 -- What placement looks at, of some nodes or of all.
 SELECT id, region, is_healthy, health_reason, is_draining, accepts_captures, capacity_mcpu, load_mcpu, failure_domain,
-    coalesce((specs ->> 'hasGPU')::boolean, false) AS has_gpu, load ->> 'refusal' AS refusal
+    coalesce((specs ->> 'hasGPU')::boolean, false) AS has_gpu, load ->> 'refusal' AS refusal,
+    coalesce(quarantined_until > :now, false) AS is_quarantined
 FROM ffmpeg_nodes
 WHERE deregistered_at IS NULL AND (:ids::text[] IS NULL OR id = ANY(:ids));
 
@@ -50,12 +51,16 @@ RETURNING id;
 WITH beat AS (
     SELECT * FROM jsonb_to_recordset(:beats) AS b (id text, load jsonb, accepts_captures boolean)
 ), before AS (
-    SELECT n.id, n.is_healthy, n.accepts_captures FROM ffmpeg_nodes n JOIN beat USING (id)
+    SELECT n.id, n.is_healthy, n.accepts_captures, n.last_heartbeat FROM ffmpeg_nodes n JOIN beat USING (id)
 ), updated AS (
     UPDATE ffmpeg_nodes n SET last_heartbeat = :now, load = b.load, accepts_captures = b.accepts_captures,
-        is_healthy = true, health_reason = NULL
+        is_healthy = true, health_reason = CASE WHEN n.quarantined_until > :now THEN n.quarantine_reason END
     FROM beat b WHERE n.id = b.id AND n.deregistered_at IS NULL
     RETURNING n.id
+), told AS (
+    INSERT INTO node_events (node_id, type, at)
+    SELECT before.id, CASE WHEN before.last_heartbeat IS NULL THEN 'joined' ELSE 'returned' END, :now
+    FROM before JOIN updated USING (id) WHERE NOT before.is_healthy
 )
 SELECT before.id FROM before JOIN updated USING (id) JOIN beat USING (id)
 WHERE NOT before.is_healthy OR before.accepts_captures <> beat.accepts_captures;
