@@ -159,11 +159,13 @@ def audio(
 
 @dataclass(frozen=True)
 class Network:
-    """What happens between sender and tape; all of it seeded."""
+    """What happens between sender and tape; all of it seeded. `ahead_s`: how fast the node's clock is by `sent_s`."""
 
     latency_s: float = 0.005
     jitter_s: float = 0.002
     loss: float = 0.0
+    overtaken: float = 0.0
+    ahead_s: Callable[[float], float] = lambda _: 0.0
     seed: int = 1
 
     def carry(self, sent: Sent) -> Iterator[tuple[int, Datagram]]:
@@ -171,8 +173,13 @@ class Network:
         chance = random.Random(f"{self.seed}/{sent.index}")
         for datagram in sent.datagrams:
             late = self.latency_s + chance.random() * self.jitter_s
+            late += 0.02 if chance.random() < self.overtaken else 0
             if chance.random() >= self.loss:
                 yield EPOCH_NS + round((datagram.sent_s + late) * NS), datagram
+
+    def by_the_nodes_clock(self, arrival_ns: int) -> int:
+        """What the node's clock shows at a true time."""
+        return arrival_ns + round(self.ahead_s((arrival_ns - EPOCH_NS) / NS) * NS)
 
 
 @dataclass
@@ -233,6 +240,7 @@ def capture(
             arrival_ns = EPOCH_NS + round((at_s + network.latency_s) * NS)
             records.append((arrival_ns, one.index, RecordKind.RTCP, build_rtcp(report)))
     records.sort(key=lambda record: record[0])
+    records = [(network.by_the_nodes_clock(at), *rest) for at, *rest in records]
     chunks = [_chunk(store, capture_id, epoch, seq, part) for seq, part in _by_chunk(records)]
     return TaskCapture(
         capture_id=capture_id,

@@ -10,6 +10,7 @@ because single ones are off by 16 ms and more and their clock is the sender's ow
 from bisect import bisect_left, bisect_right
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -211,16 +212,42 @@ class _Following:
     offsets_ns: list[int] = field(default_factory=list[int])
 
 
-def align(observers: Mapping[Hashable, Observer]) -> TrackClock:
+class Shift(NamedTuple):
+    """What is known of a source beside its packets, from packets that another source of the track holds too.
+
+    `timestamp` is added to its timestamps to have the other's; `ahead_ns` is by how much its node's clock is ahead.
+    """
+
+    timestamp: int = 0
+    ahead_ns: int = 0
+
+    def apply(self, bucket: Bucket, clock_rate: int) -> Bucket:
+        """The bucket as the other source would have it."""
+        offset_ns = bucket.offset_ns - self.timestamp * NS // clock_rate - self.ahead_ns
+        return Bucket(bucket.sequence, bucket.timestamp + self.timestamp, offset_ns, bucket.arrival_ns - self.ahead_ns)
+
+
+UNSHIFTED = Shift()
+
+
+def align(
+    observers: Mapping[Hashable, Observer], shifts: Mapping[Hashable, Shift] = MappingProxyType({})
+) -> TrackClock:
     """The clock of one track from all its sources, in whatever captures they were heard. All have one clock rate."""
-    pieces = [(piece, source) for source, observer in observers.items() for piece in observer.pieces()]
+    pieces = [
+        (Piece([shift.apply(bucket, observer.clock_rate) for bucket in piece.buckets]), source)
+        for source, observer in observers.items()
+        for shift in (shifts.get(source, UNSHIFTED),)
+        for piece in observer.pieces()
+    ]
     pieces.sort(key=lambda one: one[0].buckets[0].arrival_ns)
     followings: list[_Following] = []
     spans: dict[Hashable, list[Span]] = {source: [] for source in observers}
     clock_rate = next(iter(observers.values())).clock_rate
     for piece, source in pieces:
         number, wraps = _join(followings, piece, clock_rate)
-        spans[source].append(Span(piece.buckets[0].sequence, number, wraps * WRAP))
+        shift = wraps * WRAP + shifts.get(source, UNSHIFTED).timestamp
+        spans[source].append(Span(piece.buckets[0].sequence, number, shift))
     return TrackClock(tuple(_lay(one, clock_rate) for one in followings), spans)
 
 

@@ -19,7 +19,8 @@ GAPS_WARN_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class SourceFacts:
-    """What came from one SSRC of one capture. `lost`: packets that never came; `damaged`: frames with missing parts."""
+    """What came from one SSRC of one capture. `lost`: packets that never came, to no capture; `damaged`: frames with
+    missing parts; `filled`: packets that other captures had and this had not, and `gave` the other way round."""
 
     capture_id: str
     node_id: str
@@ -35,6 +36,8 @@ class SourceFacts:
     retransmitted: int
     damaged: int
     dropped_until_key: int
+    filled: int = 0
+    gave: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,12 @@ from edumeet_recording.media.timeline import TrackTimeline
 from edumeet_recording.node.besides import Besides, checked, make_assets
 from edumeet_recording.node.fetch import ChunkStore, FetchedTape, fetch
 from edumeet_recording.node.findings import Written, notes_of, track_facts
-from edumeet_recording.node.frames import frames, readers
+from edumeet_recording.node.frames import frames
 from edumeet_recording.node.mux import INTERMEDIATE, decodable
 from edumeet_recording.node.parts import PartWriter
 from edumeet_recording.node.pictures import Waveform
-from edumeet_recording.node.scan import Scan, Track, scan
+from edumeet_recording.node.reader import readers
+from edumeet_recording.node.scan import Scan, scan
 from edumeet_recording.node.transcode import Converter, TranscodeFailed, convert
 from edumeet_recording.wire.node_link import FinalizeDone, FinalizedStream, FinalizeFailed, FinalizeTask
 
@@ -93,7 +94,7 @@ async def _make(task: FinalizeTask, store: FileStore, work_dir: Path, converter:
     scanned = _decodable(scan(tape.captures, task.output, _per_chunk("scan", tape, say)))
     if not scanned.tracks:
         raise _NoMediaError("; ".join(["nothing on the tape can be decoded", *scanned.warnings, *tape.warnings]))
-    made = await _files(task, tape, scanned.tracks, work_dir, converter=converter, say=say)
+    made = await _files(task, tape, scanned, work_dir, converter=converter, say=say)
 
     say("check", 0.0)
     wave = Waveform(made.written.duration_s) if task.output.thumbnails else None
@@ -150,13 +151,13 @@ def _per_chunk(phase: str, tape: FetchedTape, say: Say) -> Callable[[], None]:
 
 
 async def _files(
-    task: FinalizeTask, tape: FetchedTape, tracks: Sequence[Track], work_dir: Path, *, converter: Converter, say: Say
+    task: FinalizeTask, tape: FetchedTape, scanned: Scan, work_dir: Path, *, converter: Converter, say: Say
 ) -> _Made:
     """The files, by copy where that will do. The tape is gone then: both together may not fit on the disk."""
     output = task.output
     file = file_format(output.container, include_video=output.include_video)
     need = conversion(
-        [track.codec for track in tracks],
+        [track.codec for track in scanned.tracks],
         container=output.container,
         include_video=output.include_video,
         quality=output.quality,
@@ -166,11 +167,11 @@ async def _files(
     path = work_dir / f"{task.file_stem}.{file}"
     if need is None:
         cut = output.copy_policy is CopyPolicy.REQUIRE
-        written = _write(PartWriter(path, LIBAVFORMAT[file], tracks, cut=cut), tape, tracks, say)
+        written = _write(PartWriter(path, LIBAVFORMAT[file], scanned.tracks, cut=cut), tape, scanned, say)
         await asyncio.to_thread(shutil.rmtree, work_dir / "tape")
         return _Made(written, [part.path for part in written.parts], "copy", None, ())
     between = work_dir / f"frames.{INTERMEDIATE}"
-    written = _write(PartWriter(between, INTERMEDIATE, tracks, cut=False), tape, tracks, say)
+    written = _write(PartWriter(between, INTERMEDIATE, scanned.tracks, cut=False), tape, scanned, say)
     await asyncio.to_thread(shutil.rmtree, work_dir / "tape")
     need = _fitted(need, written)
     converted = await convert(
@@ -191,13 +192,13 @@ def _fitted(need: Conversion, written: Written) -> Conversion:
     return replace(need, width=width, height=height)
 
 
-def _write(writer: PartWriter, tape: FetchedTape, tracks: Sequence[Track], say: Say) -> Written:
+def _write(writer: PartWriter, tape: FetchedTape, scanned: Scan, say: Say) -> Written:
     """Second pass: every frame of the tape into a file, untouched."""
-    timelines = [TrackTimeline(track.kind) for track in tracks]
-    by_source = readers(tracks)
+    timelines = [TrackTimeline(track.kind) for track in scanned.tracks]
+    by_source = readers(scanned.tracks)
     start_ns = None
     with writer:
-        for timed in frames(tape.captures, by_source, _per_chunk("write", tape, say)):
+        for timed in frames(tape.captures, by_source, scanned.twins, _per_chunk("write", tape, say)):
             if start_ns is None:
                 start_ns = timed.pts_ns
             sample = timelines[timed.track].add(timed, start_ns)

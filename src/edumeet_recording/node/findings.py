@@ -7,8 +7,8 @@ from edumeet_recording.media import report
 from edumeet_recording.media.timeline import TrackTimeline
 from edumeet_recording.node.demux import Source
 from edumeet_recording.node.fetch import FetchedCapture, FetchedTape
-from edumeet_recording.node.frames import SourceReader
 from edumeet_recording.node.parts import Part
+from edumeet_recording.node.reader import SourceReader
 from edumeet_recording.node.scan import Scan, Track
 
 
@@ -67,4 +67,6 @@ def _source_facts(
         retransmitted=seen.retransmitted,
         damaged=reader.depacketizer.damaged,
         dropped_until_key=reader.depacketizer.dropped_until_key,
+        filled=reader.filled,
+        gave=reader.gave,
     )

@@ -1,16 +1,18 @@
 """First pass over a tape: finds its sources and tracks, lays the clock through them, and counts what came."""
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from edumeet_recording.domain.capture import CaptureRole
 from edumeet_recording.domain.codecs import Codec, Kind
-from edumeet_recording.media.clock import Observer, TrackClock, align, av_offsets_ms, nudge, sender_offsets
+from edumeet_recording.media.clock import Observer, Shift, TrackClock, align, av_offsets_ms, nudge, sender_offsets
 from edumeet_recording.media.depacketize import Depacketizer, Frame, depacketizer_for
+from edumeet_recording.media.merge import Fingerprints
 from edumeet_recording.media.reorder import Ordered, Reorderer
 from edumeet_recording.media.tape import Record
 from edumeet_recording.node.demux import CaptureDemux, Glimpse, Source
 from edumeet_recording.node.fetch import FetchedCapture
+from edumeet_recording.node.twins import Twins
 from edumeet_recording.wire.node_link import OutputOptions, Stream
 
 
@@ -21,6 +23,8 @@ class ScannedSource:
     stream: Stream
     observer: Observer
     first_arrival_ns: int
+    fingerprints: Fingerprints | None = None
+    """None where there is but one capture."""
     packets: int = 0
     bytes: int = 0
     retransmitted: int = 0
@@ -61,6 +65,7 @@ class Scan:
     tracks: Sequence[Track]
     foreign: int
     warnings: Sequence[str]
+    twins: Twins = field(default_factory=Twins)
 
 
 class _FirstFrame:
@@ -87,10 +92,11 @@ class _FirstFrame:
 class _CaptureScan:
     """The first pass over one capture."""
 
-    def __init__(self, fetched: FetchedCapture, streams: Sequence[Stream]) -> None:
+    def __init__(self, fetched: FetchedCapture, streams: Sequence[Stream], *, alone: bool) -> None:
         self.sources: dict[Source, ScannedSource] = {}
         self.demux = CaptureDemux(fetched.number, streams)
         self._fetched = fetched
+        self._alone = alone
         self._streams = {stream.index: stream for stream in streams}
         self._looking: dict[Source, _FirstFrame] = {}
 
@@ -112,11 +118,14 @@ class _CaptureScan:
         seen = self.sources.get(source)
         if seen is None:
             stream = self._streams[source.stream]
-            seen = ScannedSource(stream, Observer(stream.clock_rate), record.arrival_ns)
+            prints = None if self._alone else Fingerprints(stream.codec)
+            seen = ScannedSource(stream, Observer(stream.clock_rate), record.arrival_ns, prints)
             self.sources[source] = seen
             self._looking[source] = _FirstFrame(stream.codec)
         seen.packets += 1
         seen.bytes += len(record.payload)
+        if seen.fingerprints is not None and not again:
+            seen.fingerprints.see(sequence, timestamp, record.arrival_ns, record.payload)
         if again:
             seen.retransmitted += 1
         elif timestamp != seen.timestamp:
@@ -138,12 +147,17 @@ def scan(captures: Sequence[FetchedCapture], output: OutputOptions, on_chunk: Ca
     sources: dict[Source, ScannedSource] = {}
     foreign = 0
     for fetched in captures:
-        one = _CaptureScan(fetched, _wanted(fetched.capture.streams, output))
+        one = _CaptureScan(fetched, _wanted(fetched.capture.streams, output), alone=len(captures) == 1)
         one.run(on_chunk)
         sources |= one.sources
         foreign += one.demux.foreign
-    tracks, warnings = _tracks(sources, captures)
-    return Scan(_in_step(tracks), foreign, warnings)
+    groups = _groups(sources, captures)
+    twins = Twins.among(
+        {source: seen.fingerprints for source, seen in group.items() if seen.fingerprints is not None}
+        for group in groups.values()
+    )
+    tracks, warnings = _tracks(groups, twins)
+    return Scan(_in_step(tracks), foreign, warnings, twins)
 
 
 def _wanted(streams: Sequence[Stream], output: OutputOptions) -> list[Stream]:
@@ -152,17 +166,28 @@ def _wanted(streams: Sequence[Stream], output: OutputOptions) -> list[Stream]:
     return [stream for stream in streams if kinds[stream.kind]]
 
 
-def _tracks(sources: dict[Source, ScannedSource], captures: Sequence[FetchedCapture]) -> tuple[list[Track], list[str]]:
+_GroupKey = tuple[Kind, int, Codec, int]
+
+
+def _groups(
+    sources: dict[Source, ScannedSource], captures: Sequence[FetchedCapture]
+) -> dict[_GroupKey, dict[Source, ScannedSource]]:
+    """The sources of each track, in order of rank."""
+
     def rank(source: Source) -> tuple[int, bool, int]:
         capture = captures[source.capture].capture
         return capture.epoch, capture.role is CaptureRole.PRIMARY, sources[source].first_arrival_ns
 
-    groups: dict[tuple[Kind, int, Codec, int], dict[Source, ScannedSource]] = {}
+    groups: dict[_GroupKey, dict[Source, ScannedSource]] = {}
     # Of retransmissions alone no clock can be made.
     for source in sorted((one for one, seen in sources.items() if seen.packets > seen.retransmitted), key=rank):
         stream = sources[source].stream
         group = groups.setdefault((stream.kind, stream.index, stream.codec, stream.clock_rate), {})
         group[source] = sources[source]
+    return groups
+
+
+def _tracks(groups: dict[_GroupKey, dict[Source, ScannedSource]], twins: Twins) -> tuple[list[Track], list[str]]:
     tracks: list[Track] = []
     warnings: list[str] = []
     # Video first: some players take the first track's duration for the file's.
@@ -175,8 +200,9 @@ def _tracks(sources: dict[Source, ScannedSource], captures: Sequence[FetchedCapt
             continue
         first = min(frames, key=lambda frame: frame.arrival_ns)
         observers: dict[Hashable, Observer] = {source: seen.observer for source, seen in group.items()}
+        shifts: dict[Hashable, Shift] = {source: twins.shift(source) for source in group}
         stream = next(iter(group.values())).stream
-        tracks.append(Track(len(tracks), stream, first, align(observers), group, None))
+        tracks.append(Track(len(tracks), stream, first, align(observers, shifts), group, None))
     return tracks, warnings
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edumeet_recording.media.clock import NS, Observer, TrackClock, align, av_offsets_ms, nudge, sender_offsets
+from edumeet_recording.media.clock import NS, Observer, Shift, TrackClock, align, av_offsets_ms, nudge, sender_offsets
 from edumeet_recording.media.reorder import Extender
 
 EPOCH_NS = 1_800_000_000 * NS
@@ -200,6 +200,20 @@ def test_captures_of_one_sender_share_its_clock() -> None:
     assert len(clock.lines) == 1
     places = {clock.place("one", sequence, stamp)[:2] for at, sequence, stamp in first.sent if at >= 40}
     others = {clock.place("two", sequence, stamp)[:2] for at, sequence, stamp in second.sent if at < 60}
+    assert places == others
+
+
+def test_captures_known_to_hold_the_same_packets_share_a_clock_whatever_their_numbers_and_nodes_say() -> None:
+    first = Simulated(90000, base=WRAP - 30 * 90000).send(0, 60)
+    second = Simulated(90000, base=700 * 90000, latency_s=5.01).send(40, 100)
+    observers = {"one": first.observer, "two": second.observer}
+    apart = next(stamp for at, _, stamp in first.sent if at == 40) - second.sent[0][2]
+
+    clock = align(observers, {"two": Shift(apart, 5 * NS)})
+
+    assert len(clock.lines) == 1
+    places = {clock.place("one", sequence, stamp) for at, sequence, stamp in first.sent if at >= 40}
+    others = {clock.place("two", sequence, stamp) for at, sequence, stamp in second.sent if at < 60}
     assert places == others
 
 

@@ -1,6 +1,7 @@
 """VP8 frames from RTP payloads (RFC 7741)."""
 
 import struct
+from typing import NamedTuple
 
 from edumeet_recording.media.depacketize.assembly import Picture
 from edumeet_recording.media.errors import MediaError
@@ -15,6 +16,34 @@ def resolution(key_frame: bytes) -> tuple[int, int]:
         raise MediaError("not a VP8 key frame")
     width, height = _SIZE.unpack_from(key_frame, 6)
     return width & 0x3FFF, height & 0x3FFF
+
+
+class Numbered(NamedTuple):
+    """A payload without the numbers that an SFU makes anew for each receiver, and its picture id modulo `range`."""
+
+    contents: bytes
+    picture: int
+    range: int
+
+
+def split(payload: memoryview) -> Numbered:
+    """Tell picture id and TL0PICIDX from the rest (§4.2); a payload that has none is all contents, its range 1."""
+    if len(payload) < 5 or not payload[0] & 0x80 or not payload[1] & 0x80:
+        return Numbered(bytes(payload), 0, 1)
+    is_long = payload[2] & 0x80
+    end = 4 if is_long else 3
+    picture = (payload[2] & 0x7F) << 8 | payload[3] if is_long else payload[2]
+    return Numbered(
+        bytes(payload[:2]) + bytes(payload[end + (payload[1] >> 6 & 1) :]), picture, 0x8000 if is_long else 0x80
+    )
+
+
+def renumbered(payload: memoryview, by: int) -> memoryview:
+    """A payload that has a picture id with another, `by` higher."""
+    _, picture, range_ = split(payload)
+    picture = (picture + by) % range_
+    number = (picture | 0x8000).to_bytes(2) if range_ == 0x8000 else bytes([picture])
+    return memoryview(bytes(payload[:2]) + number + bytes(payload[2 + len(number) :]))
 
 
 class Vp8Builder:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from edumeet_recording.media.depacketize.vp8 import Vp8Builder, resolution
+from edumeet_recording.media.depacketize.vp8 import Vp8Builder, renumbered, resolution, split
 from edumeet_recording.media.errors import MediaError
 
 KEY = bytes.fromhex("10 02 00 9d012a 4001 b400") + b"rest"
@@ -83,3 +83,29 @@ def test_a_broken_key_frame_is_refused() -> None:
     add(builder, "10 00 00")
     with pytest.raises(MediaError):
         builder.finish()
+
+
+@pytest.mark.parametrize(
+    ("payload", "contents", "picture", "range_"),
+    [
+        (b"\x90\xe0\x85\x39\x07\x20data", b"\x90\xe0\x20data", 0x539, 0x8000),
+        (b"\x90\x80\x39data", b"\x90\x80data", 0x39, 0x80),
+        (b"\x90\x40\x07\x07data", b"\x90\x40\x07\x07data", 0, 1),
+        (b"\x10data", b"\x10data", 0, 1),
+        (b"\x90\x80\x81", b"\x90\x80\x81", 0, 1),
+    ],
+)
+def test_numbers_are_told_from_contents(payload: bytes, contents: bytes, picture: int, range_: int) -> None:
+    assert split(memoryview(payload)) == (contents, picture, range_)
+
+
+@pytest.mark.parametrize(
+    ("payload", "by", "expected"),
+    [
+        (b"\x90\x80\x85\x39data", 2, b"\x90\x80\x85\x3bdata"),
+        (b"\x90\x80\xff\xffdata", 2, b"\x90\x80\x80\x01data"),
+        (b"\x90\x80\x7fdata", 1, b"\x90\x80\x00data"),
+    ],
+)
+def test_pictures_are_renumbered(payload: bytes, by: int, expected: bytes) -> None:
+    assert bytes(renumbered(memoryview(payload), by)) == expected
