@@ -126,3 +126,15 @@ async def test_a_drained_node_loses_nothing(deployment: Deployment) -> None:
     _, gap_s = await _outcome(deployment, recorded)
     assert gap_s == 0
     await deployment.client.undrain(leaves)
+
+
+async def test_an_agent_that_is_killed_and_started_again_loses_nothing(deployment: Deployment) -> None:
+    recorded = await takes.start(deployment, RECORDINGS)
+    nodes = await _nodes_of(deployment, recorded)
+    agent = deployment.nodes[nodes[recorded[0].job_id]].part
+    await asyncio.sleep(CALM_S)
+    await agent.kill_alone()
+    await agent.start()
+    await until(deployment.healthy, "the node is back", TAKEN_OVER_S)
+    _, gap_s = await _outcome(deployment, recorded)
+    assert gap_s == 0
