@@ -6,7 +6,7 @@ from typing import Any
 import httpx2
 import pytest
 from fastapi import FastAPI
-from tests.unit.api.fakes import NOW, SECRET, EchoLinks, NoPool, RecordingCommands
+from tests.unit.api.fakes import NOW, SECRET, EchoLinks, NoPool, NoWebhooks, RecordingCommands
 
 from edumeet_recording.api.app import create_app
 from edumeet_recording.api.auth import Authenticator
@@ -35,6 +35,7 @@ def deps(commands: RecordingCommands, settings: OrchestratorSettings) -> ApiDeps
 def _deps(commands: RecordingCommands, settings: OrchestratorSettings) -> ApiDeps:
     pool: Any = NoPool()
     storage: Any = None
+    webhooks: Any = NoWebhooks()
     return ApiDeps(
         settings=settings,
         pool=pool,
@@ -43,7 +44,7 @@ def _deps(commands: RecordingCommands, settings: OrchestratorSettings) -> ApiDep
         room_links=EchoLinks(),
         storage=storage,
         watch=WatchHub(pool),
-        webhooks=storage,
+        webhooks=webhooks,
         authenticator=Authenticator(settings, lambda: NOW),
         checks={},
     )

@@ -92,6 +92,15 @@ class EchoLinks:
             await transport.send(f"{node_id}: {text}")
 
 
+class NoWebhooks:
+    """Those of a database that is away."""
+
+    async def create(self, *_: Any) -> NoReturn:
+        raise Unavailable("the database is not available: fake")
+
+    delete = replay = create
+
+
 class NoPool:
     """A database that is away."""
 

@@ -106,7 +106,7 @@ async def test_each_endpoint_needs_its_scope(
         assert wrong.json()["code"] == "missing_scope"
     assert commands.calls == []
     right = await client.request(method, path, json={}, headers=bearer(scope))
-    assert right.status_code not in {401, 403}
+    assert right.status_code not in {401, 403, 500}
 
 
 @pytest.mark.parametrize(
