@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
+from tests.integration.finalizer import Finalizer
 from tests.leftovers import nothing_left
 from tests.postgres import database, empty_tables, no_connection_left
 
@@ -41,3 +43,9 @@ async def db_pool(dsn: str) -> AsyncIterator[Pool]:
     """A pool on a database with the schema and no rows."""
     async with open_pool(dsn, 5) as pool:
         yield pool
+
+
+@pytest.fixture
+def finalizer(tmp_path: Path) -> Finalizer:
+    """Makes files in this process."""
+    return Finalizer(tmp_path)

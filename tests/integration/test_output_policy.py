@@ -2,23 +2,17 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import av
 import pytest
+from tests.integration.finalizer import Finalizer, renumbered, three_sizes
 from tests.integration.synthetic_tape import Datagram, audio, capture, task, video
-from tests.integration.test_finalize import Finalizer, renumbered, three_sizes
 
 from edumeet_recording.domain.codecs import Codec, Container, CopyPolicy, Kind, Quality
 from edumeet_recording.media.ffmpeg import Encoder
 from edumeet_recording.sim.analyse import analyse, presence
 from edumeet_recording.wire.node_link import FinalizeDone, FinalizeFailed
-
-
-@pytest.fixture
-def finalizer(tmp_path: Path) -> Finalizer:
-    return Finalizer(tmp_path)
 
 
 def assets(done: FinalizeDone, kind: str) -> list[dict[str, Any]]:
