@@ -50,6 +50,7 @@ ENDPOINTS = [
     ("HEAD", "/api/recordings/job-1/download", Scope.RECORDINGS_READ),
     ("GET", "/api/nodes", Scope.NODES_READ),
     ("GET", "/api/nodes/node-1", Scope.NODES_READ),
+    ("GET", "/api/nodes/node-1/events", Scope.NODES_READ),
     ("DELETE", "/api/nodes/node-1", Scope.NODES_ADMIN),
     ("POST", "/api/nodes/node-1/drain", Scope.NODES_ADMIN),
     ("POST", "/api/nodes/node-1/undrain", Scope.NODES_ADMIN),
