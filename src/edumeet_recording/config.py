@@ -215,6 +215,9 @@ class NodeSettings(CommonSettings):
     rtp_port_max: PortNumber = Field(49999, description="Last UDP port for RTP.")
     capture_processes: int = Field(0, ge=0, le=256, description="Processes that write tape; 0: one a core.")
     chunk_seconds: Seconds = Field(4, description="Length of a tape chunk.")
+    leave_deadline_s: Seconds = Field(
+        50, description="After SIGTERM: time for recordings to move to other nodes and for files to be finished."
+    )
     capture_alone_s: Seconds = Field(
         600, description="Time capture processes go on without their node, for it to be restarted; then they end."
     )

@@ -32,7 +32,7 @@ async def run_all_in_one(settings: OrchestratorSettings, stop: asyncio.Event, *,
         tasks.create_task(run_orchestrator(settings, orchestrator_stop, started))
         await answering.wait()
         async with asyncio.TaskGroup() as node_tasks:
-            node_tasks.create_task(run_node(load(NodeSettings, orchestrator_url=url), stop))
+            node_tasks.create_task(run_node(load(NodeSettings, orchestrator_url=url), stop, asyncio.Event()))
             await _node_is_healthy(url, token, stop)
             if not stop.is_set():
                 answer: dict[str, object] = {"url": url, "token": token, "docs": f"{url}/docs"}

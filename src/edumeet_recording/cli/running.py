@@ -1,4 +1,7 @@
-"""Runs a service until it is told to stop: SIGINT and SIGTERM end it clean, a second one at once."""
+"""Runs a service until it is told to stop: SIGINT and SIGTERM end it clean, a second one at once.
+
+One that can leave others its work does so on SIGTERM first; SIGINT, or SIGTERM again, then ends it clean.
+"""
 
 import asyncio
 import signal
@@ -15,19 +18,26 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 log = structlog.get_logger(__name__)
 
 
-def run_until_signalled(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
-    """Run `work` with an event that the first signal sets. Raises what `work` raises."""
+def run_until_signalled(work: Callable[[asyncio.Event], Awaitable[None]], leave: asyncio.Event | None = None) -> None:
+    """Run `work` with an event that the first signal sets; `leave` is set by SIGTERM before that.
+
+    Raises what `work` raises.
+    """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(work))
+        runner.run(_run(work, leave))
 
 
-async def _run(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+async def _run(work: Callable[[asyncio.Event], Awaitable[None]], leave: asyncio.Event | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(None) as limit:
 
             def asked(number: signal.Signals) -> None:
+                if number is signal.SIGTERM and leave is not None and not leave.is_set():
+                    leave.set()
+                    log.info("leaving", signal=number.name)
+                    return
                 for each in _SIGNALS:
                     loop.remove_signal_handler(each)
                     signal.signal(each, signal.SIG_DFL)

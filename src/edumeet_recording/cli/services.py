@@ -46,6 +46,7 @@ def orchestrator(
 def node() -> None:
     """Run an FFmpeg node: it receives RTP, keeps it on tape, and makes the files. Settings come from the environment.
 
+    SIGTERM has it hand its recordings over to other nodes first, LEAVE_DEADLINE_S at most; Ctrl-C ends it in seconds.
     It needs ORCHESTRATOR_URL, the REGISTRATION_SECRET where there is one, the storage settings, and its UDP ports open.
 
     [dim]ORCHESTRATOR_URL=https://recording.example.org MEDIA_BIND_IP=0.0.0.0 edumeet-recording node[/dim]
@@ -54,7 +55,8 @@ def node() -> None:
 
     settings = load(NodeSettings)
     _log_as(settings)
-    run_until_signalled(lambda stop: run_node(settings, stop))
+    leave = asyncio.Event()
+    run_until_signalled(lambda stop: run_node(settings, stop, leave), leave)
 
 
 def up(as_json: Json = False) -> None:

@@ -17,6 +17,7 @@ from edumeet_recording.node.events import (
     FinalizeProgressed,
     JournalAcked,
     KeyFrameRequested,
+    Leaving,
     LeftCapture,
     LinkUp,
     PortsOpened,
@@ -81,7 +82,7 @@ class NodeCore:
         self._workers = workers
         self._slots = slots
         self._revision = 0
-        self._stopping = False
+        self._leaving = self._stopping = False
         self._captures: dict[str, HeldCapture] = {}
         self._over: dict[str, CaptureReport] = {}
         """Captures that ended here, as long as they are desired all the same: the orchestrator has yet to hear."""
@@ -103,6 +104,7 @@ class NodeCore:
             FinalizeProgressed: self._finalize_progressed,
             FinalizeEnded: self._finalize_ended,
             Beat: self._beat,
+            Leaving: self._leave,
             Stopping: self._stop,
         }
 
@@ -114,6 +116,11 @@ class NodeCore:
     def idle(self) -> bool:
         """True once no capture is left to drain or ship."""
         return not self._captures
+
+    @property
+    def empty(self) -> bool:
+        """True once nothing is left to finalize either."""
+        return self.idle and not self._running
 
     @property
     def reports(self) -> tuple[CaptureReport, ...]:
@@ -343,7 +350,7 @@ class NodeCore:
         return gone + self._start_finalizing()
 
     def _start_finalizing(self) -> list[Instruction]:
-        if self._stopping:
+        if self._leaving or self._stopping:
             return []
         waiting = [key for key in self._tasks if key not in self._running and key not in self._ended]
         starting = waiting[: self._slots - len(self._running)]
@@ -369,6 +376,8 @@ class NodeCore:
         refusal = event.load.refusal
         if self._unwritable:
             refusal = f"the spool cannot be written: {next(iter(self._unwritable.values()))}"
+        if self._leaving:
+            refusal = "the node is leaving"
         if self._stopping:
             refusal = "the node is stopping"
         load = event.load.model_copy(
@@ -377,10 +386,15 @@ class NodeCore:
                 "finalizing": len(self._running),
                 "accepts_captures": refusal is None,
                 "refusal": refusal,
+                "leaving": self._leaving,
             }
         )
         beat = Heartbeat(load=load, captures=self.reports, finalizing=tuple(self._running.values()))
         return [Send(beat)]
+
+    def _leave(self, _: Leaving) -> list[Instruction]:
+        self._leaving = True
+        return []
 
     def _stop(self, _: Stopping) -> list[Instruction]:
         self._stopping = True

@@ -142,6 +142,11 @@ class Beat:
 
 
 @dataclass(frozen=True, slots=True)
+class Leaving:
+    """The process is to end once its captures have been moved and its finalizations are done: begin nothing."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stopping:
     """The process is asked to end: drain everything, begin nothing."""
 
@@ -160,5 +165,6 @@ Event = (
     | FinalizeProgressed
     | FinalizeEnded
     | Beat
+    | Leaving
     | Stopping
 )

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from edumeet_recording.config import NodeSettings, environment_of_child
 from edumeet_recording.node.adoption import Found, find_workers
 from edumeet_recording.node.core import NodeCore
-from edumeet_recording.node.events import Beat, ChunkShipped, Started, Stopping
+from edumeet_recording.node.events import Beat, ChunkShipped, Leaving, Started, Stopping
 from edumeet_recording.node.finalizing import Finalizers
 from edumeet_recording.node.inventory import Inventory
 from edumeet_recording.node.journal import Journal
@@ -38,8 +38,10 @@ SHIPPING_S = 3.5
 _log = structlog.get_logger(__name__)
 
 
-async def run_node(settings: NodeSettings, stop: asyncio.Event) -> None:
+async def run_node(settings: NodeSettings, stop: asyncio.Event, leave: asyncio.Event) -> None:
     """Run a node until `stop`; then drain, ship what can be shipped in a few seconds, and leave no child.
+
+    With `leave` it first waits for its captures to be moved to other nodes, and its finalizations to end.
 
     Raises `Conflict` where another node works in the same STATE_DIR, `Unavailable` where its address is unknown.
     """
@@ -48,7 +50,7 @@ async def run_node(settings: NodeSettings, stop: asyncio.Event) -> None:
         identity = Identity(folder / "identity.json", settings.node_id)
         found = await find_workers(folder / WORKERS, identity.node_id, folder / SPOOL)
         with _listening(settings, [door for each in found for door in each.doors]) as listening:
-            await _Node(settings, folder, identity, listening, found).run(stop)
+            await _Node(settings, folder, identity, listening, found).run(stop, leave)
 
 
 class _Node:
@@ -60,6 +62,7 @@ class _Node:
         workers = settings.capture_processes or os.cpu_count() or 1
         url = settings.node_url or _own_url(settings, listening)
         self.listening = listening
+        self.leave_deadline_s = settings.leave_deadline_s
         self.inbox = Inbox()
         self.core = NodeCore(workers, settings.processing_slots)
         self.inventory = Inventory(folder / SPOOL)
@@ -104,7 +107,7 @@ class _Node:
         self.app = status_app(identity.node_id, lambda: self.link.beat, lambda: self.link.up)
         _log.info("node starts", node_id=identity.node_id, url=url, workers=workers)
 
-    async def run(self, stop: asyncio.Event) -> None:
+    async def run(self, stop: asyncio.Event, leave: asyncio.Event) -> None:
         """Until `stop`, and then what is left to do."""
         adopted = await asyncio.to_thread(self.supervisor.adopt)
         held = {each.holding.assign.capture_id for each in adopted}
@@ -124,7 +127,9 @@ class _Node:
                     self._beat,
                 )
             ]
+            leaving = group.create_task(self._leave(leave, stop))
             await stop.wait()
+            leaving.cancel()
             self.supervisor.ends_workers = True
             self.shell.settled.clear()
             self.inbox.tell(Stopping())
@@ -136,6 +141,18 @@ class _Node:
             web_stop.set()
             for loop in loops:
                 loop.cancel()
+
+    async def _leave(self, leave: asyncio.Event, stop: asyncio.Event) -> None:
+        """Stop once nothing is left to do here, or it takes too long."""
+        await leave.wait()
+        self.shell.empty.clear()
+        self.inbox.tell(Leaving())
+        try:
+            async with asyncio.timeout(self.leave_deadline_s):
+                await self.shell.empty.wait()
+        except TimeoutError:
+            _log.warning("leaving before all is moved and done", seconds=self.leave_deadline_s)
+        stop.set()
 
     async def _beat(self) -> None:
         """Measure and tell once a second."""

@@ -78,6 +78,8 @@ class Shell:
         """What the disk would not take: tried again with every event, in order."""
         self.settled = asyncio.Event()
         """Set while all is shipped and journaled, and the orchestrator, where there is one, has heard."""
+        self.empty = asyncio.Event()
+        """Set while, besides, nothing is finalized."""
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -89,10 +91,9 @@ class Shell:
             if self._undone:
                 await self._carry_out_on_disk()
             heard = not self._journal.pending or not self._link.up
-            if self._core.idle and heard and not self._undone:
-                self.settled.set()
-            else:
-                self.settled.clear()
+            told = heard and not self._undone
+            _set_while(self.settled, told and self._core.idle)
+            _set_while(self.empty, told and self._core.empty)
 
     def _carry_out(self, instruction: Instruction) -> None:
         match instruction:
@@ -143,3 +144,10 @@ class Shell:
                 case AppendJournal():
                     pass  # done above
             del self._undone[0]
+
+
+def _set_while(event: asyncio.Event, holds: bool) -> None:
+    if holds:
+        event.set()
+    else:
+        event.clear()

@@ -166,7 +166,10 @@ class FinalizeProgress(Message):
 
 
 class NodeLoad(Message):
-    """Measured load of the node; percentages of the whole machine."""
+    """Measured load of the node; percentages of the whole machine.
+
+    `leaving`: its process is asked to end, and waits for its captures to be moved.
+    """
 
     cpu_percent: float = 0.0
     memory_bytes: int = 0
@@ -178,6 +181,7 @@ class NodeLoad(Message):
     spool_bytes: int = 0
     accepts_captures: bool = True
     refusal: str | None = None
+    leaving: bool = False
 
 
 class FinalizedStream(Message):

@@ -3,7 +3,9 @@
 from tests.integration.control.conftest import SETTINGS, Service
 
 from edumeet_recording.control.dispatch import dispatch_tick, drain_tick
+from edumeet_recording.control.node_links import apply_heartbeat
 from edumeet_recording.domain.job import JobStatus
+from edumeet_recording.wire.node_link import Heartbeat, NodeLoad
 
 
 async def recording_on_a_draining_node(service: Service) -> tuple[str, str]:
@@ -34,6 +36,22 @@ async def test_the_old_goes_on_until_the_new_receives(service: Service) -> None:
     assert (job.status, job.epoch) == (JobStatus.RECORDING, 2)
     assert "interrupted" not in await service.events(job_id)
     assert await service.pool.fetchval("SELECT load_mcpu FROM ffmpeg_nodes WHERE id = 'node-1'") == 0
+
+
+async def test_what_a_node_that_leaves_has_is_moved_as_well(service: Service) -> None:
+    await service.room_server()
+    await service.node("node-1")
+    await service.start()
+    await service.receive("node-1")
+    await service.node("node-2")
+    leaving = NodeLoad(accepts_captures=False, refusal="the node is leaving", leaving=True)
+    await apply_heartbeat(service.captures, "node-1", Heartbeat(load=leaving))
+    await drain_tick(service.commands.db, SETTINGS, service.fleet)
+    assert (await wanted(service, "node-1"), await wanted(service, "node-2")) == ([1], [2])
+    await apply_heartbeat(service.captures, "node-1", Heartbeat(load=NodeLoad()))
+    await service.receive("node-2")
+    await drain_tick(service.commands.db, SETTINGS, service.fleet)
+    assert await wanted(service, "node-2") == [2], "started again, it is like any other"
 
 
 async def test_where_the_new_is_lost_the_old_stays_and_is_moved_again(service: Service) -> None:

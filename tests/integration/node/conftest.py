@@ -1,8 +1,11 @@
 import asyncio
+import os
+import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 from tests import rtp_ports
@@ -12,6 +15,7 @@ from edumeet_recording.config import NodeSettings
 from edumeet_recording.media.rtp import build_rtp, parse_rtp
 from edumeet_recording.media.tape import RecordKind, read_records
 from edumeet_recording.node.main import run_node
+from edumeet_recording.sim.processes import OwnProcess, own_process
 
 Start = Callable[..., AbstractAsyncContextManager[NodeSettings]]
 
@@ -27,7 +31,7 @@ def start_node(orchestrator: OneNode, tmp_path: Path) -> Start:
     """Runs a node in this process as long as the context is open; the same state directory each time."""
 
     @asynccontextmanager
-    async def start(**overrides: object) -> AsyncIterator[NodeSettings]:
+    async def start(leave: asyncio.Event | None = None, **overrides: object) -> AsyncIterator[NodeSettings]:
         values: dict[str, object] = {
             "orchestrator_url": orchestrator.url,
             "state_dir": tmp_path / "state",
@@ -41,7 +45,7 @@ def start_node(orchestrator: OneNode, tmp_path: Path) -> Start:
         settings = NodeSettings(_env_file=None, **(values | overrides))
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as group:
-            node = group.create_task(run_node(settings, stop))
+            node = group.create_task(run_node(settings, stop, leave or asyncio.Event()))
             try:
                 yield settings
             finally:
@@ -49,6 +53,49 @@ def start_node(orchestrator: OneNode, tmp_path: Path) -> Start:
             await asyncio.wait_for(node, 8)
 
     return start
+
+
+class StartAgent(Protocol):
+    def __call__(self, **settings: str) -> AbstractAsyncContextManager[OwnProcess]: ...
+
+
+def workers(folder: Path) -> set[int]:
+    """Pids of the capture processes that work for a node below `folder`, whoever their parent is."""
+    found = set[int]()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if b"edumeet_recording.node.capture" in line and any(os.fsencode(folder) in each for each in line):
+            found.add(int(path.parent.name))
+    return found
+
+
+@pytest.fixture
+async def start_agent(orchestrator: OneNode, tmp_path: Path) -> AsyncIterator[StartAgent]:
+    """Runs a node as a process of its own, in the same state directory each time; no worker survives the test."""
+    own = {
+        "ORCHESTRATOR_URL": orchestrator.url,
+        "STATE_DIR": str(tmp_path / "state"),
+        "NODE_ID": "node-1",
+        "CAPTURE_PROCESSES": "1",
+        "CHUNK_SECONDS": "0.5",
+        "RTP_PORT_MIN": "47300",
+        "RTP_PORT_MAX": "47400",
+        "CAPTURE_ALONE_S": "60",
+    }
+
+    @asynccontextmanager
+    async def start(**settings: str) -> AsyncIterator[OwnProcess]:
+        async with own_process("node", "node", settings=own | settings, folder=tmp_path) as process:
+            yield process
+
+    yield start
+    left = workers(tmp_path)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left
 
 
 class Sender:

@@ -5,65 +5,16 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Protocol
 
-import pytest
-from tests.integration.node.conftest import sending, taped_sequences
+from tests.integration.node.conftest import StartAgent, sending, taped_sequences, workers
 from tests.integration.node.test_node import AUDIO, CAPTURE, drained, state
 from tests.waiting import eventually
 
 from edumeet_recording.bench.one_node import OneNode
 from edumeet_recording.domain.capture import CaptureState
-from edumeet_recording.sim.processes import OwnProcess, own_process
+from edumeet_recording.sim.processes import OwnProcess
 from edumeet_recording.wire.node_link import CaptureDrained, ChunkStored
-
-ALONE_S = 60
-
-
-class StartAgent(Protocol):
-    def __call__(self, **settings: str) -> AbstractAsyncContextManager[OwnProcess]: ...
-
-
-def workers(folder: Path) -> set[int]:
-    """Pids of the capture processes that work for a node below `folder`, whoever their parent is."""
-    found = set[int]()
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = path.read_bytes().split(b"\0")
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if b"edumeet_recording.node.capture" in line and any(os.fsencode(folder) in each for each in line):
-            found.add(int(path.parent.name))
-    return found
-
-
-@pytest.fixture
-async def start_agent(orchestrator: OneNode, tmp_path: Path) -> AsyncIterator[StartAgent]:
-    """Runs a node as a process of its own, in the same state directory each time; no worker survives the test."""
-    own = {
-        "ORCHESTRATOR_URL": orchestrator.url,
-        "STATE_DIR": str(tmp_path / "state"),
-        "NODE_ID": "node-1",
-        "CAPTURE_PROCESSES": "1",
-        "CHUNK_SECONDS": "0.5",
-        "RTP_PORT_MIN": "47300",
-        "RTP_PORT_MAX": "47400",
-        "CAPTURE_ALONE_S": str(ALONE_S),
-    }
-
-    @asynccontextmanager
-    async def start(**settings: str) -> AsyncIterator[OwnProcess]:
-        async with own_process("node", "node", settings=own | settings, folder=tmp_path) as process:
-            yield process
-
-    yield start
-    left = workers(tmp_path)
-    for pid in left:
-        os.kill(pid, signal.SIGKILL)
-    assert not left
 
 
 async def kill_alone(agent: OwnProcess) -> None:

@@ -302,7 +302,7 @@ async def test_two_nodes_cannot_share_a_state_directory(orchestrator: OneNode, s
     async with start_node() as settings:
         await eventually(lambda: orchestrator.links)
         with pytest.raises(Conflict, match="another node works in"):
-            await run_node(settings, asyncio.Event())
+            await run_node(settings, asyncio.Event(), asyncio.Event())
 
 
 async def _get(url: str) -> httpx2.Response:

@@ -15,6 +15,7 @@ from edumeet_recording.node.events import (
     FinalizeProgressed,
     JournalAcked,
     KeyFrameRequested,
+    Leaving,
     LeftCapture,
     LinkUp,
     PortsOpened,
@@ -476,3 +477,18 @@ def test_a_capture_that_was_draining_is_waited_for(core: NodeCore) -> None:
     released, journal, *_ = core.handle(said(Drained(numbers(9))))
     assert released == ReleasePorts("c1")
     assert isinstance(journal, AppendJournal)
+
+
+def test_a_node_that_leaves_goes_on_and_begins_nothing(recording: NodeCore) -> None:
+    recording.handle(desired(CAPTURE, finalize=(TASK,)))
+    assert recording.handle(Leaving()) == []
+    load = beat(recording).load
+    assert (load.leaving, load.accepts_captures, load.refusal) == (True, False, "the node is leaving")
+    other = TASK.model_copy(update={"job_id": "j2"})
+    assert recording.handle(desired(CAPTURE, revision=2, finalize=(TASK, other))) == []
+    recording.handle(desired(revision=3, finalize=(TASK, other)))
+    recording.handle(said(Drained(numbers(0))))
+    assert (recording.idle, recording.empty) == (True, False)
+    failed = FinalizeFailed(job_id="j1", attempt=1, error="no")
+    assert recording.handle(FinalizeEnded("j1", 1, failed)) == [AppendJournal(failed)]
+    assert recording.empty

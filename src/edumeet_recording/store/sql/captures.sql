@@ -89,9 +89,9 @@ FROM unwanted WHERE n.id = unwanted.node_id
 RETURNING n.id;
 
 -- name: captures_to_move
--- Live captures on draining nodes that have no successor yet.
+-- Live captures on nodes that drain, or leave by themselves, which have no successor yet.
 SELECT c.* FROM captures c JOIN ffmpeg_nodes n ON n.id = c.node_id
-WHERE n.is_draining AND c.wanted AND NOT c.leaving
+WHERE (n.is_draining OR (n.load ->> 'leaving')::boolean) AND c.wanted AND NOT c.leaving
   AND c.state IN ('assigned', 'prepared', 'forwarding', 'receiving')
 ORDER BY c.created_at;
 

@@ -154,10 +154,11 @@ SELECT * FROM recording_jobs WHERE status = 'processing' AND processing_node_id 
 UPDATE ffmpeg_nodes SET desired_revision = desired_revision + 1 WHERE id = :id;
 
 -- name: finalizers
--- Nodes with free processing slots, the emptiest first.
+-- Nodes with free processing slots that do not leave, the emptiest first.
 SELECT n.id, n.region, n.processing_slots - (
     SELECT count(*) FROM recording_jobs j WHERE j.status = 'processing' AND j.processing_node_id = n.id
       AND j.processing_lease_until > :now) AS free_slots
 FROM ffmpeg_nodes n
 WHERE n.deregistered_at IS NULL AND n.is_healthy AND n.processing_slots > 0
+  AND (n.load ->> 'leaving')::boolean IS NOT TRUE
 ORDER BY free_slots DESC, n.id;

@@ -78,9 +78,10 @@ ORDER BY id;
 
 -- name: all_ffmpeg_nodes
 -- Registered FFmpeg nodes with the number of captures they have.
-SELECT n.id, n.url, n.region, n.specs, n.failure_domain, n.version, n.is_healthy, n.health_reason, n.is_draining,
-    n.accepts_captures, n.capacity_mcpu, n.load_mcpu, n.processing_slots, n.load, n.linked_replica, n.registered_at,
-    n.last_heartbeat, n.quarantined_until, coalesce(c.captures, 0) AS captures
+SELECT n.id, n.url, n.region, n.specs, n.failure_domain, n.version, n.is_healthy, n.health_reason,
+    n.is_draining OR coalesce((n.load ->> 'leaving')::boolean, false) AS is_draining, n.accepts_captures,
+    n.capacity_mcpu, n.load_mcpu, n.processing_slots, n.load, n.linked_replica, n.registered_at, n.last_heartbeat,
+    n.quarantined_until, coalesce(c.captures, 0) AS captures
 FROM ffmpeg_nodes n
 LEFT JOIN (
     SELECT node_id, count(*) AS captures FROM captures
