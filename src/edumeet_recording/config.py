@@ -3,9 +3,20 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
 
 Seconds = Annotated[float, Field(gt=0, le=7 * 86400)]
@@ -46,6 +57,56 @@ class CommonSettings(_Settings):
     def storage_location(self) -> str:
         """URL of the storage with the default filled in."""
         return self.storage_url or (self.state_dir.absolute() / "storage").as_uri()
+
+
+class RegionScaling(BaseModel):
+    """How autoscaling treats one region; an entry of `AUTOSCALE_POLICY`, in camelCase. Capacity in milli-cores."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+    min_nodes: int = Field(1, ge=0, le=10_000)
+    max_nodes: int = Field(10, ge=0, le=10_000)
+    target_utilisation: float = Field(0.85, ge=0.1, le=1)
+    spare_nodes: float = Field(1, ge=0, le=1000)
+    node_mcpu: int = Field(1600, ge=1, le=1_000_000)
+    lead_time_s: float = Field(60, ge=0, le=3600)
+    start_timeout_s: float = Field(300, ge=1, le=86400)
+    up_cooldown_s: float = Field(5, ge=0, le=3600)
+    down_cooldown_s: float = Field(300, ge=0, le=86400)
+    shrink_after_s: float = Field(600, ge=0, le=43200)
+    lost_after_s: float = Field(3600, ge=1, le=7 * 86400)
+
+    @model_validator(mode="after")
+    def _bounds_in_order(self) -> Self:
+        if self.min_nodes > self.max_nodes:
+            raise ValueError(f"minNodes {self.min_nodes} is above maxNodes {self.max_nodes}")
+        return self
+
+
+ANY_REGION = "*"
+_POLICY = TypeAdapter(dict[str, dict[str, JsonValue]])
+
+
+def _policy_of(text: str) -> dict[str, dict[str, JsonValue]]:
+    try:
+        return _POLICY.validate_json(text or "{}")
+    except ValidationError as error:
+        raise ValueError(_first_of(error)) from error
+
+
+def _scaling_of(text: str, region: str) -> RegionScaling:
+    """Raises ValueError that names the region and the field."""
+    given = _policy_of(text)
+    try:
+        return RegionScaling.model_validate(given.get(ANY_REGION, {}) | given.get(region, {}))
+    except ValidationError as error:
+        raise ValueError(_first_of(error, region)) from error
+
+
+def _first_of(error: ValidationError, *where: str) -> str:
+    first = error.errors()[0]
+    path = ".".join(str(part) for part in (*where, *first["loc"]))
+    return f"{path}: {first['msg'].removeprefix('Value error, ')}".removeprefix(": ")
 
 
 class OrchestratorSettings(CommonSettings):
@@ -127,6 +188,11 @@ class OrchestratorSettings(CommonSettings):
         description="Who runs the nodes that autoscaling asks for: processes of this machine, containers, pods; "
         "advisory: somebody else, it only recommends.",
     )
+    autoscale_policy: str = Field(
+        "",
+        description='How each region is scaled, as a JSON object: {"*": {"maxNodes": 20}, "eu-1": {"minNodes": 2}}; '
+        "docs/operate.md has the fields.",
+    )
     autoscale_orchestrator_url: str = Field(
         "", description="URL at which nodes that autoscaling starts reach the orchestrator; empty: the API's own."
     )
@@ -175,6 +241,22 @@ class OrchestratorSettings(CommonSettings):
         if 0 < len(value.get_secret_value()) < 32:
             raise ValueError("must have at least 32 characters (RFC 7518 §3.2)")
         return value
+
+    @field_validator("autoscale_policy")
+    @classmethod
+    def _usable_policy(cls, value: str) -> str:
+        for region in {ANY_REGION, *_policy_of(value)}:
+            _scaling_of(value, region)
+        return value
+
+    def scaling_of(self, region: str) -> RegionScaling:
+        """How a region is scaled: what the policy says of it, then of all regions, then the defaults."""
+        return _scaling_of(self.autoscale_policy, region)
+
+    @property
+    def scaled_regions(self) -> frozenset[str]:
+        """Regions that the policy names."""
+        return frozenset(_policy_of(self.autoscale_policy)) - {ANY_REGION}
 
     @property
     def base_url(self) -> str:

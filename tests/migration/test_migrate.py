@@ -9,6 +9,7 @@ import pytest
 from edumeet_recording.domain.capture import CaptureRole, CaptureState
 from edumeet_recording.domain.errors import Unavailable
 from edumeet_recording.domain.job import JobStatus
+from edumeet_recording.domain.scaling import RequestState
 from edumeet_recording.store.migrate import SCHEMA, current, dump_schema, head, revisions, upgrade
 
 
@@ -82,7 +83,13 @@ async def test_a_failed_migration_changes_nothing(empty_dsn: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("enum", "words"), [("job_status", JobStatus), ("capture_state", CaptureState), ("capture_role", CaptureRole)]
+    ("enum", "words"),
+    [
+        ("job_status", JobStatus),
+        ("capture_state", CaptureState),
+        ("capture_role", CaptureRole),
+        ("fleet_request_state", RequestState),
+    ],
 )
 async def test_enums_are_those_of_the_domain(empty_dsn: str, enum: str, words: type) -> None:
     await upgrade(empty_dsn)

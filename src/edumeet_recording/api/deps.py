@@ -20,6 +20,7 @@ from edumeet_recording.domain.request import (
     RoomServerRegistration,
     StartOutcome,
 )
+from edumeet_recording.domain.scaling import Evaluation
 from edumeet_recording.store.db import Connection, Pool, mapped_errors
 from edumeet_recording.store.nodes import NodeKind
 from edumeet_recording.wire.node_link import HeartbeatAnswer, HeartbeatPost
@@ -95,6 +96,18 @@ class Webhooks(Protocol):
         ...
 
 
+class Autoscaler(Protocol):
+    """Says how large the fleet should be."""
+
+    async def evaluate(self) -> list[Evaluation]:
+        """What should be done now in each region; does nothing."""
+        ...
+
+    async def soon(self) -> None:
+        """Have it done."""
+        ...
+
+
 class Links(Protocol):
     """Serves the links of one kind of node."""
 
@@ -131,6 +144,7 @@ class ApiDeps:
     storage: FileStore
     watch: WatchHub
     webhooks: Webhooks
+    autoscaler: Autoscaler
     authenticator: Authenticator
     checks: Mapping[str, Callable[[], Awaitable[None]]]
 

@@ -1,6 +1,6 @@
 """The fleet's numbers: now, in the past, and for Prometheus."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated
 
@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from edumeet_recording.api.deps import Deps, MetricsReader
 from edumeet_recording.domain.errors import InvalidRequest
+from edumeet_recording.domain.scaling import Evaluation
 from edumeet_recording.store import conduct, views
 from edumeet_recording.store.db import db_now
 from edumeet_recording.wire.http import MetricsQuery
@@ -28,6 +29,14 @@ _GAUGES = {
     "recordings_queued": ("queue_length", "Recordings that wait for a node."),
     "capacity_millicores": ("total_capacity", "Milli-cores of healthy nodes that recordings may be promised."),
     "load_millicores": ("current_load", "Milli-cores that are promised to recordings."),
+    "demand_millicores": ("demand", "Milli-cores that recordings of the region take, or wait for."),
+}
+_SCALING_GAUGES = {
+    "scaling_desired_nodes": ("desired_nodes", "FFmpeg nodes that there should be."),
+    "scaling_requested_nodes": ("requested_nodes", "FFmpeg nodes that were asked for and have not come yet."),
+    "scaling_observed_nodes": ("observed_nodes", "FFmpeg nodes that take recordings."),
+    "scaling_needed_millicores": ("needed_mcpu", "Capacity for what is expected, at the target utilisation."),
+    "scaling_at_max": ("is_at_max", "1 where more nodes are needed than the policy permits."),
 }
 
 router = APIRouter(tags=["metrics"])
@@ -58,21 +67,24 @@ async def metrics_history(
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def prometheus(deps: Deps, caller: MetricsReader) -> Response:  # noqa: ARG001 - the scope is the check
-    """The present numbers by region and those of this process, in Prometheus' text format."""
+    """The present numbers by region and those of this process, in Prometheus' text format.
+
+    `edumeet_recording_scaling_desired_nodes` is what an outside scaler should follow.
+    """
+    answers = await deps.autoscaler.evaluate()
     async with deps.reading() as conn:
         now = await views.metrics_now(conn)
         quarantined = await conduct.quarantined_by_region(conn, now.timestamp)
     fleet = CollectorRegistry()
-    fleet.register(_Fleet(now, quarantined))
+    fleet.register(_Fleet(now, quarantined, answers))
     return Response(generate_latest(fleet) + generate_latest(REGISTRY), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 class _Fleet:
     """The numbers of one moment: made anew for each scrape, so that a region that is gone leaves no stale line."""
 
-    def __init__(self, now: Metrics, quarantined: Mapping[str, int]) -> None:
-        self._now = now
-        self._quarantined = quarantined
+    def __init__(self, now: Metrics, quarantined: Mapping[str, int], answers: Sequence[Evaluation]) -> None:
+        self._now, self._quarantined, self._answers = now, quarantined, answers
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """One gauge a number, labelled by region."""
@@ -87,3 +99,8 @@ class _Fleet:
         for region in self._now.regional_metrics:
             aside.add_metric([region], self._quarantined.get(region, 0))
         yield aside
+        for name, (field, explanation) in _SCALING_GAUGES.items():
+            gauge = GaugeMetricFamily(f"edumeet_recording_{name}", explanation, labels=["region"])
+            for answer in self._answers:
+                gauge.add_metric([answer.region], float(getattr(answer, field)))
+            yield gauge

@@ -70,21 +70,21 @@ def state_after(action: Action, state: RequestState) -> RequestState:
     return AFTER[action]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RegionPolicy:
-    """What an operator wants of one region; times in seconds, `docs/operate.md` says what each is for."""
+    """What an operator wants of one region; `docs/operate.md` says what each is for. Times in seconds."""
 
-    min_nodes: int = 1
-    max_nodes: int = 10
-    target_utilisation: float = 0.85
-    spare_nodes: float = 1
-    node_mcpu: int = 1600
-    lead_time_s: float = 60
-    start_timeout_s: float = 300
-    up_cooldown_s: float = 5
-    down_cooldown_s: float = 300
-    shrink_after_s: float = 600
-    lost_after_s: float = 3600
+    min_nodes: int
+    max_nodes: int
+    target_utilisation: float
+    spare_nodes: float
+    node_mcpu: int
+    lead_time_s: float
+    start_timeout_s: float
+    up_cooldown_s: float
+    down_cooldown_s: float
+    shrink_after_s: float
+    lost_after_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from edumeet_recording.api.auth import Authenticator
 from edumeet_recording.api.deps import ApiDeps
 from edumeet_recording.api.watch_hub import WatchHub
 from edumeet_recording.config import OrchestratorSettings
+from edumeet_recording.control.autoscale import Autoscaler
 from edumeet_recording.control.captures import CaptureCommands
 from edumeet_recording.control.commands import Commands
 from edumeet_recording.control.deadlines import deadline_tick
@@ -34,6 +35,7 @@ from edumeet_recording.control.retention import retention_tick
 from edumeet_recording.control.room_links import RoomLinks
 from edumeet_recording.control.webhooks import Webhooks
 from edumeet_recording.domain.errors import Unavailable
+from edumeet_recording.providers.choice import open_provider
 from edumeet_recording.rooms.http import HttpRoomServer
 from edumeet_recording.storage.objects import ObjectStore
 from edumeet_recording.store.db import open_pool
@@ -55,6 +57,7 @@ class _Parts:
     db: Transactor
     captures: CaptureCommands
     fleet: LiveFleet
+    commands: Commands
     node_links: NodeLinks
     room_links: RoomLinks
     leadership: Leadership
@@ -89,6 +92,7 @@ async def run_orchestrator(
             db=db,
             captures=captures,
             fleet=fleet,
+            commands=Commands(db, settings, captures, fleet),
             node_links=NodeLinks(captures, replica),
             room_links=RoomLinks(db, replica, settings.room_server_request_timeout_s),
             leadership=Leadership(dsn),
@@ -100,11 +104,14 @@ async def run_orchestrator(
         subscriptions = stack.enter_context(ExitStack())
         async with asyncio.TaskGroup() as tasks:
             forwarding = _forwarding(parts, tasks)
-            loops = _loops(parts, forwarding)
+            provider = await open_provider(settings, _url(settings, listening), tasks)
+            autoscaler = Autoscaler(db, settings, provider, parts.commands.deregister_node)
+            loops = _loops(parts, forwarding, autoscaler)
             _subscribe(subscriptions, listener, loops, parts)
             background = [notifier.run(), listener.run(), parts.leadership.run(), *(loop.run() for loop in loops)]
             running = [tasks.create_task(work) for work in background]
-            await _serve_api(parts, listening, stop, started)
+            await _serve_api(parts, autoscaler, listening, stop, started)
+            await provider.aclose()
             forwarding.close()
             for task in running:
                 task.cancel()
@@ -129,7 +136,7 @@ def _forwarding(parts: _Parts, tasks: asyncio.TaskGroup) -> ForwardingLoop:
     return ForwardingLoop(parts.db, parts.settings, parts.room_links, at_url, lambda: leadership.leading, tasks)
 
 
-def _loops(parts: _Parts, forwarding: ForwardingLoop) -> list[Loop]:
+def _loops(parts: _Parts, forwarding: ForwardingLoop, autoscaler: Autoscaler) -> list[Loop]:
     db, settings, leadership = parts.db, parts.settings, parts.leadership
 
     def led(tick: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
@@ -156,6 +163,7 @@ def _loops(parts: _Parts, forwarding: ForwardingLoop) -> list[Loop]:
         Loop("late_captures", led(parts.captures.late_tick), 1),
         Loop("health", led(health.tick), 1),
         Loop("webhooks", led(parts.webhooks.tick), 1, timeout_s=120),
+        Loop("autoscale", led(autoscaler.tick), 2, timeout_s=120),
         Loop("metrics", led(partial(metrics_tick, db)), settings.metrics_interval_s),
         Loop("retention", led(partial(retention_tick, db, settings, parts.storage)), 30, timeout_s=300),
     ]
@@ -166,6 +174,7 @@ WOKEN_BY = {
     Channel.DISPATCH: ("dispatch", "standby", "drain", "processing"),
     Channel.EVENTS: ("events", "webhooks"),
     Channel.HEALTH: ("health",),
+    Channel.SCALING: ("autoscale",),
 }
 
 
@@ -186,11 +195,19 @@ def _listen(settings: OrchestratorSettings) -> socket.socket:
         raise Unavailable(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from error
 
 
-async def _serve_api(
-    parts: _Parts, listening: socket.socket, stop: asyncio.Event, started: Callable[[str], None] | None
-) -> None:
+def _url(settings: OrchestratorSettings, listening: socket.socket) -> str:
     host, port = listening.getsockname()[:2]
-    url = parts.settings.public_url or f"http://{host}:{port}"
+    return settings.public_url or f"http://{host}:{port}"
+
+
+async def _serve_api(
+    parts: _Parts,
+    autoscaler: Autoscaler,
+    listening: socket.socket,
+    stop: asyncio.Event,
+    started: Callable[[str], None] | None,
+) -> None:
+    url = _url(parts.settings, listening)
 
     def answers() -> None:
         log.info("orchestrator_ready", url=url)
@@ -199,14 +216,14 @@ async def _serve_api(
 
     ending = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(serve(_app(parts), listening, ending, answers))
+        tasks.create_task(serve(_app(parts, autoscaler), listening, ending, answers))
         await stop.wait()
         await parts.node_links.goaway()
         await parts.room_links.goaway()
         ending.set()
 
 
-def _app(parts: _Parts) -> FastAPI:
+def _app(parts: _Parts, autoscaler: Autoscaler) -> FastAPI:
     async def database() -> None:
         await parts.db.run(_nothing)
 
@@ -218,12 +235,13 @@ def _app(parts: _Parts) -> FastAPI:
         ApiDeps(
             settings=parts.settings,
             pool=parts.db.pool,
-            commands=Commands(parts.db, parts.settings, parts.captures, parts.fleet),
+            commands=parts.commands,
             node_links=parts.node_links,
             room_links=parts.room_links,
             storage=parts.storage,
             watch=parts.watch,
             webhooks=parts.webhooks,
+            autoscaler=autoscaler,
             authenticator=Authenticator(parts.settings, epoch_seconds),
             checks={"database": database, "storage": parts.storage.check, "leader": leader},
         )

@@ -19,10 +19,13 @@ COUNTS = (
 )
 """Columns of `system_metrics`; capacity and load are milli-cores."""
 
+REGIONAL = (*COUNTS, "demand", "rooms", "peers")
+"""What is kept of each region beside the totals; demand in milli-cores."""
+
 
 async def regional_numbers(conn: Connection) -> dict[str, dict[str, int]]:
     """The present numbers of each region."""
-    return {row["region"]: {name: int(row[name]) for name in COUNTS} async for row in _sql.regional_numbers(conn)}
+    return {row["region"]: {name: int(row[name]) for name in REGIONAL} async for row in _sql.regional_numbers(conn)}
 
 
 async def store(conn: Connection, regions: dict[str, dict[str, Any]], now: datetime) -> None:

@@ -12,6 +12,15 @@ CREATE TYPE public.capture_state AS ENUM (
     'lost'
 );
 
+CREATE TYPE public.fleet_request_state AS ENUM (
+    'asked',
+    'seen',
+    'draining',
+    'returned',
+    'failed',
+    'lost'
+);
+
 CREATE TYPE public.job_status AS ENUM (
     'pending',
     'initializing',
@@ -27,6 +36,32 @@ CREATE TYPE public.job_status AS ENUM (
 CREATE TABLE public.alembic_version (
     version_num character varying(32) NOT NULL
 );
+
+CREATE TABLE public.alerts (
+    id bigint NOT NULL,
+    rule text NOT NULL,
+    subject text NOT NULL,
+    region text NOT NULL,
+    severity text NOT NULL,
+    detail text NOT NULL,
+    opened_at timestamp with time zone NOT NULL,
+    seen_at timestamp with time zone NOT NULL,
+    recovered_at timestamp with time zone,
+    told_open_at timestamp with time zone,
+    told_recovered_at timestamp with time zone,
+    attempts integer DEFAULT 0 NOT NULL,
+    next_attempt_at timestamp with time zone NOT NULL,
+    CONSTRAINT alerts_severity_check CHECK ((severity = ANY (ARRAY['warning'::text, 'critical'::text])))
+);
+
+CREATE SEQUENCE public.alerts_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER SEQUENCE public.alerts_id_seq OWNED BY public.alerts.id;
 
 CREATE TABLE public.captures (
     id text NOT NULL,
@@ -85,6 +120,19 @@ CREATE TABLE public.ffmpeg_nodes (
     CONSTRAINT ffmpeg_nodes_load_mcpu_check CHECK ((load_mcpu >= 0)),
     CONSTRAINT ffmpeg_nodes_not_oversold CHECK ((load_mcpu <= capacity_mcpu)),
     CONSTRAINT ffmpeg_nodes_processing_slots_check CHECK ((processing_slots >= 0))
+);
+
+CREATE TABLE public.fleet_requests (
+    node_id text NOT NULL,
+    region text NOT NULL,
+    provider text NOT NULL,
+    state public.fleet_request_state DEFAULT 'asked'::public.fleet_request_state NOT NULL,
+    reason text NOT NULL,
+    asked_at timestamp with time zone NOT NULL,
+    seen_at timestamp with time zone,
+    drained_at timestamp with time zone,
+    ended_at timestamp with time zone,
+    CONSTRAINT fleet_requests_final_has_end CHECK (((state = ANY (ARRAY['returned'::public.fleet_request_state, 'failed'::public.fleet_request_state, 'lost'::public.fleet_request_state])) = (ended_at IS NOT NULL)))
 );
 
 CREATE TABLE public.job_events (
@@ -293,6 +341,8 @@ CREATE TABLE public.webhook_endpoints (
     disabled_at timestamp with time zone
 );
 
+ALTER TABLE ONLY public.alerts ALTER COLUMN id SET DEFAULT nextval('public.alerts_id_seq'::regclass);
+
 ALTER TABLE ONLY public.job_events ALTER COLUMN id SET DEFAULT nextval('public.job_events_id_seq'::regclass);
 
 ALTER TABLE ONLY public.node_events ALTER COLUMN id SET DEFAULT nextval('public.node_events_id_seq'::regclass);
@@ -306,6 +356,9 @@ ALTER TABLE ONLY public.webhook_deliveries ALTER COLUMN id SET DEFAULT nextval('
 ALTER TABLE ONLY public.alembic_version
     ADD CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num);
 
+ALTER TABLE ONLY public.alerts
+    ADD CONSTRAINT alerts_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.captures
     ADD CONSTRAINT captures_epoch_once UNIQUE (job_id, role, epoch);
 
@@ -314,6 +367,9 @@ ALTER TABLE ONLY public.captures
 
 ALTER TABLE ONLY public.ffmpeg_nodes
     ADD CONSTRAINT ffmpeg_nodes_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.fleet_requests
+    ADD CONSTRAINT fleet_requests_pkey PRIMARY KEY (node_id);
 
 ALTER TABLE ONLY public.job_events
     ADD CONSTRAINT job_events_job_id_seq_key UNIQUE (job_id, seq);
@@ -351,9 +407,17 @@ ALTER TABLE ONLY public.webhook_deliveries
 ALTER TABLE ONLY public.webhook_endpoints
     ADD CONSTRAINT webhook_endpoints_pkey PRIMARY KEY (id);
 
+CREATE UNIQUE INDEX alerts_open ON public.alerts USING btree (rule, subject) WHERE (recovered_at IS NULL);
+
+CREATE INDEX alerts_opened ON public.alerts USING btree (opened_at);
+
 CREATE INDEX captures_of_node ON public.captures USING btree (node_id) WHERE (state = ANY (ARRAY['assigned'::public.capture_state, 'prepared'::public.capture_state, 'forwarding'::public.capture_state, 'receiving'::public.capture_state]));
 
 CREATE UNIQUE INDEX captures_one_live ON public.captures USING btree (job_id, role) WHERE (wanted AND (NOT leaving) AND (state = ANY (ARRAY['assigned'::public.capture_state, 'prepared'::public.capture_state, 'forwarding'::public.capture_state, 'receiving'::public.capture_state])));
+
+CREATE INDEX fleet_requests_asked ON public.fleet_requests USING btree (asked_at);
+
+CREATE INDEX fleet_requests_open ON public.fleet_requests USING btree (region) WHERE (ended_at IS NULL);
 
 CREATE INDEX idx_ffmpeg_nodes_healthy ON public.ffmpeg_nodes USING btree (is_healthy);
 
@@ -380,6 +444,8 @@ CREATE INDEX recording_jobs_live_peer ON public.recording_jobs USING btree (room
 CREATE INDEX recording_jobs_page ON public.recording_jobs USING btree (created_at DESC, id DESC);
 
 CREATE INDEX recording_jobs_redundant ON public.recording_jobs USING btree (status) WHERE ((options ->> 'redundancy'::text) = '2'::text);
+
+CREATE INDEX scaling_events_region ON public.scaling_events USING btree (region, id);
 
 CREATE INDEX webhook_deliveries_open ON public.webhook_deliveries USING btree (endpoint_id, job_id, event_id) WHERE ((delivered_at IS NULL) AND (dead_at IS NULL));
 

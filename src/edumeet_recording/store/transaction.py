@@ -31,6 +31,7 @@ class Channel(StrEnum):
     DISPATCH = "dispatch"
     EVENTS = "events"
     HEALTH = "health"
+    SCALING = "scaling"
 
 
 class Stale(Exception):

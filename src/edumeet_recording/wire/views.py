@@ -277,7 +277,7 @@ class RegisteredNode(View):
 
 
 class RegionMetrics(View):
-    """The share of one region."""
+    """The share of one region. `demand`: the price of its recordings that run or wait, in milli-cores."""
 
     total_room_servers: int
     healthy_room_servers: int
@@ -287,6 +287,10 @@ class RegionMetrics(View):
     total_capacity: int
     current_load: int
     queue_length: int
+    # rows of the history that an older release wrote lack these
+    demand: int = 0
+    rooms: int = 0
+    peers: int = 0
 
 
 class Metrics(View):

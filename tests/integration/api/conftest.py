@@ -18,10 +18,12 @@ from edumeet_recording.api.auth import Authenticator
 from edumeet_recording.api.deps import ApiDeps
 from edumeet_recording.api.watch_hub import WatchHub
 from edumeet_recording.config import OrchestratorSettings
+from edumeet_recording.control.autoscale import Autoscaler
 from edumeet_recording.control.captures import CaptureCommands
 from edumeet_recording.control.commands import Commands
 from edumeet_recording.control.fleet import LiveFleet
 from edumeet_recording.control.webhooks import Webhooks
+from edumeet_recording.providers.advisory import AdvisoryProvider
 from edumeet_recording.storage.objects import ObjectStore
 from edumeet_recording.store.db import Pool
 from edumeet_recording.store.notify import Notifier
@@ -65,6 +67,7 @@ def _orchestrator(db_pool: Pool, tmp_path: Path, outside: httpx2.AsyncClient) ->
         storage=storage,
         watch=WatchHub(db_pool),
         webhooks=Webhooks(db, outside),
+        autoscaler=Autoscaler(db, settings, AdvisoryProvider(), commands.deregister_node),
         authenticator=Authenticator(settings, lambda: NOW),
         checks={"storage": storage.check},
     )

@@ -45,6 +45,7 @@ def _deps(commands: RecordingCommands, settings: OrchestratorSettings) -> ApiDep
         storage=storage,
         watch=WatchHub(pool),
         webhooks=webhooks,
+        autoscaler=IdleAutoscaler(),
         authenticator=Authenticator(settings, lambda: NOW),
         checks={},
     )

@@ -21,7 +21,19 @@ from edumeet_recording.domain.scaling import (
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(hours=5)
-POLICY = RegionPolicy(min_nodes=0, max_nodes=10, target_utilisation=0.8, spare_nodes=0, node_mcpu=1000)
+POLICY = RegionPolicy(
+    min_nodes=0,
+    max_nodes=10,
+    target_utilisation=0.8,
+    spare_nodes=0,
+    node_mcpu=1000,
+    lead_time_s=60,
+    start_timeout_s=300,
+    up_cooldown_s=5,
+    down_cooldown_s=300,
+    shrink_after_s=600,
+    lost_after_s=3600,
+)
 NODE = FleetNode("a", 1000, 0, is_usable=True, is_empty=True, heard_at=NOW)
 LEAVING = replace(NODE, is_usable=False)
 SEEN = FleetRequest("a", RequestState.SEEN, LONG_AGO)

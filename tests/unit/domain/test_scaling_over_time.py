@@ -25,7 +25,17 @@ BEGIN = datetime(2026, 11, 23, 8, tzinfo=UTC)
 TICK_S = 30
 CAPACITY = 1000
 POLICY = RegionPolicy(
-    min_nodes=1, max_nodes=8, target_utilisation=0.8, spare_nodes=0.5, node_mcpu=CAPACITY, start_timeout_s=120
+    min_nodes=1,
+    max_nodes=8,
+    target_utilisation=0.8,
+    spare_nodes=0.5,
+    node_mcpu=CAPACITY,
+    lead_time_s=60,
+    start_timeout_s=120,
+    up_cooldown_s=5,
+    down_cooldown_s=300,
+    shrink_after_s=600,
+    lost_after_s=3600,
 )
 
 

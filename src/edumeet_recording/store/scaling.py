@@ -1,0 +1,116 @@
+"""What autoscaling looks at and keeps: the fleet by region, nodes that were asked for, decisions."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from edumeet_recording.domain.forecast import Sample
+from edumeet_recording.domain.scaling import FleetNode, FleetRequest, RequestState
+from edumeet_recording.store.db import Connection, load_queries
+from edumeet_recording.wire.views import ScalingEvent
+
+_sql = load_queries("scaling")
+
+
+@dataclass(frozen=True, slots=True)
+class RecentRequests:
+    """What a region asked for lately; `refused`: requests in a row that came to nothing."""
+
+    asked_at: datetime | None = None
+    drained_at: datetime | None = None
+    refused: int = 0
+
+
+async def fleet_nodes(conn: Connection, now: datetime) -> dict[str, list[FleetNode]]:
+    """All registered FFmpeg nodes by region."""
+    found: dict[str, list[FleetNode]] = defaultdict(list)
+    async for row in _sql.fleet_nodes(conn, now=now):
+        fields = dict(row)
+        found[fields.pop("region")].append(FleetNode(**fields))
+    return found
+
+
+async def open_requests(conn: Connection, provider: str) -> dict[str, list[FleetRequest]]:
+    """Nodes that a provider was asked for and that are not closed, by region."""
+    found: dict[str, list[FleetRequest]] = defaultdict(list)
+    async for row in _sql.open_requests(conn, provider=provider):
+        found[row["region"]].append(FleetRequest(row["node_id"], RequestState(row["state"]), row["asked_at"]))
+    return found
+
+
+async def request_states(conn: Connection, node_ids: Collection[str]) -> dict[str, RequestState]:
+    """The state of those of the nodes that we have asked for."""
+    return {row["node_id"]: RequestState(row["state"]) async for row in _sql.request_states(conn, ids=list(node_ids))}
+
+
+async def recent_requests(conn: Connection, provider: str, since: datetime) -> dict[str, RecentRequests]:
+    """What each region asked for that is open or ended after `since`."""
+    return {
+        row["region"]: RecentRequests(row["asked_at"], row["drained_at"], row["refused"])
+        async for row in _sql.recent_requests(conn, provider=provider, since=since)
+    }
+
+
+async def samples(conn: Connection, spans: Sequence[tuple[datetime, datetime]]) -> dict[str, list[Sample]]:
+    """The history of each region within `spans`, in order."""
+    found: dict[str, list[Sample]] = defaultdict(list)
+    since, until = zip(*spans, strict=True)
+    async for row in _sql.samples(conn, since=list(since), until=list(until)):
+        found[row["region"]].append(Sample(row["at"], row["demand_mcpu"], row["peers"]))
+    return found
+
+
+async def ask(
+    conn: Connection,
+    node_ids: Sequence[str],
+    *,
+    region: str,
+    provider: str,
+    reason: str,
+    last_asked_at: datetime | None,
+    now: datetime,
+) -> bool:
+    """Keep that nodes are wanted; False where somebody else has asked for the region since `last_asked_at`."""
+    await _sql.lock_region(conn, region=region)
+    before = await _sql.last_asked(conn, provider=provider, region=region)
+    if before is not None and (last_asked_at is None or before > last_asked_at):
+        return False
+    await _sql.insert_requests(conn, ids=list(node_ids), region=region, provider=provider, reason=reason, now=now)
+    return True
+
+
+async def advance(conn: Connection, node_id: str, before: RequestState, after: RequestState, now: datetime) -> bool:
+    """Compare-and-set of a request; False where somebody else was first."""
+    return await _sql.advance_request(conn, node_id=node_id, before=before, after=after, now=now) is not None
+
+
+async def note(
+    conn: Connection, *, region: str, action: str, reason: str, data: Mapping[str, object], now: datetime
+) -> None:
+    """Keep a decision, with its numbers."""
+    await _sql.insert_scaling_event(conn, region=region, action=action, reason=reason, data=dict(data), now=now)
+
+
+async def last_recommendations(conn: Connection) -> dict[str, int]:
+    """The desired number of nodes that was last recommended for each region."""
+    return {row["region"]: row["desired"] async for row in _sql.last_recommendations(conn)}
+
+
+async def to_deregister(conn: Connection, provider: str) -> list[str]:
+    """Nodes that were given back or given up, and are still registered."""
+    return [row["id"] async for row in _sql.nodes_to_deregister(conn, provider=provider)]
+
+
+async def page_of_events(
+    conn: Connection,
+    *,
+    region: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    before: int | None,
+    most: int,
+) -> list[ScalingEvent]:
+    """At most `most` decisions and alerts with an id below `before`, newest first."""
+    rows = _sql.page_of_scaling_events(conn, region=region, since=since, until=until, before=before, most=most)
+    return [ScalingEvent(**dict(row)) async for row in rows]
