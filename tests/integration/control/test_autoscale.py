@@ -126,7 +126,7 @@ async def test_a_node_with_anything_of_a_recording_stays(service: Service, busy:
     node_id = await fleet.arrive()
     await fleet.tick()
     if busy == "capture":
-        await dispatch_tick(service.commands.db, SETTINGS)
+        await dispatch_tick(service.commands.db, SETTINGS, service.fleet)
     else:
         await service.commands.cancel(job_id, None)
         await service.pool.execute("UPDATE ffmpeg_nodes SET load = $1", {"spoolBytes": 7})

@@ -6,7 +6,7 @@ from typing import Any
 import httpx2
 import pytest
 from fastapi import FastAPI
-from tests.unit.api.fakes import NOW, SECRET, EchoLinks, NoPool, NoWebhooks, RecordingCommands
+from tests.unit.api.fakes import NOW, SECRET, EchoLinks, IdleAutoscaler, NoPool, NoWebhooks, RecordingCommands
 
 from edumeet_recording.api.app import create_app
 from edumeet_recording.api.auth import Authenticator

@@ -9,6 +9,7 @@ from edumeet_recording.api.auth import Scope, issue_token
 from edumeet_recording.control.link_transport import LinkTransport
 from edumeet_recording.domain.errors import Unauthenticated, Unavailable
 from edumeet_recording.domain.request import Registered, StartOutcome
+from edumeet_recording.domain.scaling import Evaluation
 from edumeet_recording.wire.node_link import Desired, HeartbeatAnswer
 
 NOW = 1_800_000_000.0
@@ -99,6 +100,16 @@ class NoWebhooks:
         raise Unavailable("the database is not available: fake")
 
     delete = replay = create
+
+
+class IdleAutoscaler:
+    """Has no regions."""
+
+    async def evaluate(self) -> list[Evaluation]:
+        return []
+
+    async def soon(self) -> None:
+        return
 
 
 class NoPool:

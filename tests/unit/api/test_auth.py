@@ -57,6 +57,10 @@ ENDPOINTS = [
     ("GET", "/api/metrics", Scope.METRICS_READ),
     ("GET", "/api/metrics/history", Scope.METRICS_READ),
     ("GET", "/metrics", Scope.METRICS_READ),
+    ("GET", "/api/scaling/capacity", Scope.METRICS_READ),
+    ("GET", "/api/scaling/recommendations", Scope.METRICS_READ),
+    ("POST", "/api/scaling/evaluate", Scope.METRICS_READ),
+    ("GET", "/api/scaling/history", Scope.METRICS_READ),
 ]
 OPEN = {"/health", "/health/ready", "/openapi.json", "/docs", "/docs/oauth2-redirect"}
 BY_NODE_TOKEN = {

@@ -20,7 +20,7 @@ WITH rooms AS (
 ), jobs AS (
     SELECT region, count(*) FILTER (WHERE status IN ('initializing', 'recording', 'interrupted', 'stopping')) AS active,
         count(*) FILTER (WHERE status = 'pending') AS queued,
-        sum(cost_mcpu) FILTER (WHERE status <> 'processing') AS demand
+        sum(cost_mcpu * coalesce((options ->> 'redundancy')::int, 1)) FILTER (WHERE status <> 'processing') AS demand
     FROM recording_jobs WHERE status NOT IN ('completed', 'failed', 'cancelled') GROUP BY region
 )
 SELECT region, coalesce(rooms.total, 0) AS total_room_servers, coalesce(rooms.healthy, 0) AS healthy_room_servers,
