@@ -5,7 +5,7 @@ READY := .venv/.ready
 BENCHES := bench-capture bench-finalize bench-media bench-start
 
 # Most tests wait more than they work: two cores carry four workers. A file's tests share what they start, and stay together;
-# in the order of the folders, so that the many small files of tests/unit, at the end, fill what the long ones leave.
+# the order is that of tests/conftest.py.
 PARALLEL := --numprocesses 4 --dist loadfile --no-loadscope-reorder
 REALTIME := tests/system/realtime
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -10,6 +11,13 @@ from tests.postgres import server
 # how long an example takes says more about the machine than about us
 settings.register_profile("any time", deadline=None)
 settings.load_profile("any time")
+
+SYSTEM = Path(__file__).with_name("system")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first; the many short ones of tests/unit, last, fill what those leave of the workers' time."""
+    items.sort(key=lambda item: not item.path.is_relative_to(SYSTEM))
 
 
 @pytest.fixture(scope="session")
