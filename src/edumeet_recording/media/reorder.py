@@ -17,6 +17,8 @@ RECOVERED_NS = 20_000_000
 """What fills a hole sooner was only reordered by the network."""
 RESTART_PACKETS = 10_000
 """A hole at least this wide is no loss but a sender that began anew."""
+RESTART_NS = 10_000_000_000
+"""Nor is one over which timestamps and arrival part by more than this."""
 
 
 class Extender:
@@ -65,9 +67,13 @@ class Ordered(NamedTuple):
 class Reorderer:
     """Gives packets out by sequence number; what is missing after `WAIT_NS` is given up and counted in `lost`."""
 
-    __slots__ = ("_held", "_next", "duplicates", "lost", "recovered", "reordered", "restarts")
+    __slots__ = ("_held", "_last", "_next", "_ns_per_tick", "duplicates", "lost", "recovered", "reordered", "restarts")
 
-    def __init__(self) -> None:
+    _last: Ordered
+    """What was given out last; there is none before the first packet."""
+
+    def __init__(self, clock_rate: int) -> None:
+        self._ns_per_tick = 1e9 / clock_rate
         self._next = -1
         self._held: dict[int, Ordered] = {}
         self.lost = 0
@@ -83,8 +89,10 @@ class Reorderer:
         """Take a packet; the packets that are now in order."""
         if self._next < 0:
             self._next = item.sequence
+            self._last = item
         if item.sequence == self._next:
             self._next += 1
+            self._last = item
             if not self._held:
                 return (item,)
             self._count_late(item)
@@ -119,16 +127,24 @@ class Reorderer:
         """Give up the first hole."""
         first = min(self._held)
         missing = first - self._next
-        if missing < RESTART_PACKETS:
-            self.lost += missing
-        else:
+        if self._began_anew(self._held[first], missing):
             self.restarts += 1
+        else:
+            self.lost += missing
         self._next = first
         return self._contiguous()
+
+    def _began_anew(self, item: Ordered, missing: int) -> bool:
+        """Whether the sender began anew before a packet, rather than that what is missing was lost."""
+        sent_ns = (item.timestamp - self._last.timestamp) * self._ns_per_tick
+        apart_ns = abs(item.arrival_ns - self._last.arrival_ns - sent_ns)
+        return missing >= RESTART_PACKETS or apart_ns > RESTART_NS
 
     def _contiguous(self) -> list[Ordered]:
         ready: list[Ordered] = []
         while (item := self._held.pop(self._next, None)) is not None:
             ready.append(item)
             self._next += 1
+        if ready:
+            self._last = ready[-1]
         return ready

@@ -27,11 +27,14 @@ class SourceReader:
     clock_rate: int
     timeline: SourceTimeline
     depacketizer: Depacketizer
-    reorderer: Reorderer = field(default_factory=Reorderer)
+    reorderer: Reorderer = field(init=False)
     filled: int = 0
     """Packets that another capture had and this one had not."""
     gave: int = 0
     """Packets that other captures had not and this one had."""
+
+    def __post_init__(self) -> None:
+        self.reorderer = Reorderer(self.clock_rate)
 
     def push(self, item: Ordered) -> list[TimedFrame]:
         """Take a packet in the order of arrival."""

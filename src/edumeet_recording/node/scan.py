@@ -71,9 +71,9 @@ class Scan:
 class _FirstFrame:
     """Looks for a source's first decodable frame, and for no more."""
 
-    def __init__(self, codec: Codec) -> None:
-        self._reorderer = Reorderer()
-        self._depacketizer: Depacketizer = depacketizer_for(codec)
+    def __init__(self, stream: Stream) -> None:
+        self._reorderer = Reorderer(stream.clock_rate)
+        self._depacketizer: Depacketizer = depacketizer_for(stream.codec)
 
     def push(self, item: Ordered) -> Frame | None:
         return self._first(self._reorderer.push(item))
@@ -121,7 +121,7 @@ class _CaptureScan:
             prints = None if self._alone else Fingerprints(stream.codec)
             seen = ScannedSource(stream, Observer(stream.clock_rate), record.arrival_ns, prints)
             self.sources[source] = seen
-            self._looking[source] = _FirstFrame(stream.codec)
+            self._looking[source] = _FirstFrame(stream)
         seen.packets += 1
         seen.bytes += len(record.payload)
         if seen.fingerprints is not None and not again:

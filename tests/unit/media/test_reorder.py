@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,8 +13,11 @@ from edumeet_recording.media.rtp import RtpPacket
 MS = 1_000_000
 
 
-def packet(sequence: int, arrival_ms: float = 0) -> Ordered:
-    return Ordered(sequence, 0, round(arrival_ms * MS), RtpPacket(96, False, sequence & 0xFFFF, 0, 1, memoryview(b"x")))
+def packet(sequence: int, arrival_ms: float = 0, sent_ms: float | None = None) -> Ordered:
+    timestamp = round(90 * (arrival_ms if sent_ms is None else sent_ms))
+    return Ordered(
+        sequence, timestamp, round(arrival_ms * MS), RtpPacket(96, False, sequence & 0xFFFF, 0, 1, memoryview(b"x"))
+    )
 
 
 def sequences(items: Sequence[Ordered]) -> list[int]:
@@ -53,7 +57,7 @@ def test_a_repeated_packet_is_the_same_number() -> None:
 
 @given(st.permutations(range(12)), st.sets(st.integers(0, 11)))
 def test_order_is_restored_and_duplicates_are_dropped(order: list[int], twice: set[int]) -> None:
-    reorderer = Reorderer()
+    reorderer = Reorderer(90000)
     given_out: list[int] = sequences(reorderer.push(packet(100)))
 
     for number in order:
@@ -66,7 +70,7 @@ def test_order_is_restored_and_duplicates_are_dropped(order: list[int], twice: s
 
 
 def test_a_hole_is_given_up_after_a_while() -> None:
-    reorderer = Reorderer()
+    reorderer = Reorderer(90000)
     reorderer.push(packet(1))
     assert sequences(reorderer.push(packet(4, 10))) == []
 
@@ -79,7 +83,7 @@ def test_a_hole_is_given_up_after_a_while() -> None:
 
 
 def test_what_fills_a_hole_late_is_recovered_what_comes_soon_was_only_reordered() -> None:
-    reorderer = Reorderer()
+    reorderer = Reorderer(90000)
     for sequence, arrival_ms in ((1, 0), (3, 1), (2, 2), (5, 10), (4, 150)):
         reorderer.push(packet(sequence, arrival_ms))
 
@@ -89,7 +93,7 @@ def test_what_fills_a_hole_late_is_recovered_what_comes_soon_was_only_reordered(
 
 
 def test_no_more_than_so_many_are_held() -> None:
-    reorderer = Reorderer()
+    reorderer = Reorderer(90000)
     reorderer.push(packet(0))
 
     given_out = [one for number in range(WAIT_PACKETS + 1) for one in reorderer.push(packet(2 + number))]
@@ -99,10 +103,24 @@ def test_no_more_than_so_many_are_held() -> None:
 
 
 def test_a_restart_is_not_counted_as_loss() -> None:
-    reorderer = Reorderer()
+    reorderer = Reorderer(90000)
     reorderer.push(packet(1))
     reorderer.push(packet(40_000))
 
     assert sequences(reorderer.flush()) == [40_000]
     assert reorderer.lost == 0
     assert reorderer.restarts == 1
+
+
+@pytest.mark.parametrize(
+    ("sent_ms", "lost"), [(60_000, 299), (52_000, 299), (68_000, 299), (0, 0), (1e9, 0), (-1e7, 0)]
+)
+def test_a_hole_over_which_timestamps_leap_is_a_restart(sent_ms: float, lost: int) -> None:
+    """Packets were lost for a minute, or the publisher came back after one with sequence numbers not far ahead."""
+    reorderer = Reorderer(90000)
+    reorderer.push(packet(1))
+    reorderer.push(packet(301, 60_000, sent_ms))
+
+    assert sequences(reorderer.flush()) == [301]
+    assert reorderer.lost == lost
+    assert reorderer.restarts == (lost == 0)
