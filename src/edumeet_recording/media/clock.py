@@ -9,7 +9,7 @@ because single ones are off by 16 ms and more and their clock is the sender's ow
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -23,6 +23,8 @@ LEAP_NS = NS // 2
 """Timestamps that leap ahead of arrival by more than this begin a new piece; late packets cannot look so."""
 WILD_NS = 10 * NS
 """Timestamps that fall behind arrival by more than this do as well; less may be a stalled network."""
+BACK_NS = NS // 10
+"""Packets of one source come in order of arrival, give or take this."""
 SETTLED = 10
 """Buckets after which a change of level is no stall any more but a sender that stood still."""
 JOIN_NS = NS // 4
@@ -44,12 +46,16 @@ REORDER_DEPTH = 16
 
 
 class Bucket(NamedTuple):
-    """The packet with the smallest (arrival - timestamp) of about a second; `sequence` is the bucket's first."""
+    """The packet with the smallest (arrival - timestamp) of about a second.
+
+    `sequence`, `arrival_ns` and `position`, the number of its record on the tape, are of the bucket's first.
+    """
 
     sequence: int
     timestamp: int
     offset_ns: int
     arrival_ns: int
+    position: int
 
 
 class SenderReport(NamedTuple):
@@ -66,6 +72,10 @@ class Piece:
     """A stretch of one source whose timestamps and arrival run together; levels: the smallest offsets near its ends."""
 
     buckets: list[Bucket] = field(default_factory=list[Bucket])
+    sent_ns: int = 0
+    """From the packet before its first to that, by their timestamps."""
+    arrived_ns: int = 0
+    """The same by their arrival; 0 where it is cut off another piece."""
 
     @property
     def start_ns(self) -> int:
@@ -87,11 +97,12 @@ class Observer:
         self._pieces: list[Piece] = []
         self._highest = -1
         self._offset_ns = 0
+        self._arrival_ns = 0
         self._bucket: Bucket | None = None
         self._recent: list[int] = []
 
-    def observe(self, sequence: int, timestamp: int, arrival_ns: int) -> None:
-        """Take one packet; late ones say nothing of the clock."""
+    def observe(self, sequence: int, timestamp: int, arrival_ns: int, position: int) -> None:
+        """Take one packet, record number `position` of its tape; late ones say nothing of the clock."""
         if sequence <= self._highest:
             return
         self._highest = sequence
@@ -99,15 +110,17 @@ class Observer:
         bucket = self._bucket
         if bucket is None or self._offset_ns - offset > LEAP_NS or offset - self._offset_ns > WILD_NS:
             self._close_bucket()
-            self._pieces.append(Piece())
+            arrived_ns = arrival_ns - self._arrival_ns
+            self._pieces.append(Piece(sent_ns=arrived_ns - (offset - self._offset_ns), arrived_ns=arrived_ns))
             self._recent.clear()
-            self._bucket = Bucket(sequence, timestamp, offset, arrival_ns)
+            self._bucket = Bucket(sequence, timestamp, offset, arrival_ns, position)
         elif arrival_ns - bucket.arrival_ns >= BUCKET_NS:
             self._close_bucket()
-            self._bucket = Bucket(sequence, timestamp, offset, arrival_ns)
+            self._bucket = Bucket(sequence, timestamp, offset, arrival_ns, position)
         elif offset < bucket.offset_ns:
-            self._bucket = Bucket(bucket.sequence, timestamp, offset, bucket.arrival_ns)
+            self._bucket = bucket._replace(timestamp=timestamp, offset_ns=offset)
         self._offset_ns = offset
+        self._arrival_ns = arrival_ns
         if not self._recent or timestamp != self._recent[-1]:
             self._watch_order(timestamp)
 
@@ -143,9 +156,9 @@ def _cut_where_it_stood(piece: Piece) -> Iterable[Piece]:
         before = min(bucket.offset_ns for bucket in buckets[max(start, at - SETTLED) : at])
         after = min(bucket.offset_ns for bucket in buckets[at : at + SETTLED])
         if after - before > LEAP_NS:
-            yield Piece(buckets[start:at])
+            yield replace(piece, buckets=buckets[start:at]) if start == 0 else Piece(buckets[start:at])
             start = at
-    yield Piece(buckets[start:])
+    yield replace(piece, buckets=buckets[start:]) if start == 0 else Piece(buckets[start:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +237,11 @@ class Shift(NamedTuple):
     def apply(self, bucket: Bucket, clock_rate: int) -> Bucket:
         """The bucket as the other source would have it."""
         offset_ns = bucket.offset_ns - self.timestamp * NS // clock_rate - self.ahead_ns
-        return Bucket(bucket.sequence, bucket.timestamp + self.timestamp, offset_ns, bucket.arrival_ns - self.ahead_ns)
+        return bucket._replace(
+            timestamp=bucket.timestamp + self.timestamp,
+            offset_ns=offset_ns,
+            arrival_ns=bucket.arrival_ns - self.ahead_ns,
+        )
 
 
 UNSHIFTED = Shift()

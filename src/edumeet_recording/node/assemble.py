@@ -198,7 +198,7 @@ def _write(writer: PartWriter, tape: FetchedTape, scanned: Scan, say: Say) -> Wr
     by_source = readers(scanned.tracks)
     start_ns = None
     with writer:
-        for timed in frames(tape.captures, by_source, scanned.twins, _per_chunk("write", tape, say)):
+        for timed in frames(scanned.captures, by_source, scanned.twins, _per_chunk("write", tape, say)):
             if start_ns is None:
                 start_ns = timed.pts_ns
             sample = timelines[timed.track].add(timed, start_ns)

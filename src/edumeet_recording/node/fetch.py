@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from edumeet_recording.domain.errors import NotFound
+from edumeet_recording.media.clock_steps import ClockStep, set_right
 from edumeet_recording.media.tape import Record, TapeError, decode_header, read_records
 from edumeet_recording.wire.node_link import FinalizeTask, TapeChunk, TaskCapture
 
@@ -32,9 +33,14 @@ class FetchedCapture:
     number: int
     capture: TaskCapture
     paths: Sequence[Path]
+    steps: Sequence[ClockStep] = ()
+    """That the node's clock made, and that arrival times are to be without."""
 
     def chunks(self) -> Iterator[Iterator[Record]]:
         """The records of each chunk, in the order they were written."""
+        return set_right(self._as_written(), self.steps) if self.steps else self._as_written()
+
+    def _as_written(self) -> Iterator[Iterator[Record]]:
         for path in self.paths:
             with path.open("rb") as file:
                 # Mapped, not read, for both passes go through all of it; unmapped when its last packet is let go.

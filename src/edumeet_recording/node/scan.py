@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 
 from edumeet_recording.domain.capture import CaptureRole
 from edumeet_recording.domain.codecs import Codec, Kind
 from edumeet_recording.media.clock import Observer, Shift, TrackClock, align, av_offsets_ms, nudge, sender_offsets
+from edumeet_recording.media.clock_steps import ClockStep, clock_steps
 from edumeet_recording.media.depacketize import Depacketizer, Frame, depacketizer_for
 from edumeet_recording.media.merge import Fingerprints
 from edumeet_recording.media.reorder import Ordered, Reorderer
@@ -60,8 +62,9 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """The tracks of a tape, and what is to be said of it."""
+    """The tracks of a tape, its captures by clocks that nobody set, and what is to be said of it."""
 
+    captures: Sequence[FetchedCapture]
     tracks: Sequence[Track]
     foreign: int
     warnings: Sequence[str]
@@ -101,11 +104,12 @@ class _CaptureScan:
         self._looking: dict[Source, _FirstFrame] = {}
 
     def run(self, on_chunk: Callable[[], None]) -> None:
+        positions = count()
         for records in self._fetched.chunks():
-            for record in records:
+            for record, position in zip(records, positions, strict=False):
                 glimpse = self.demux.glance(record)
                 if glimpse is not None:
-                    self._see(glimpse, record)
+                    self._see(glimpse, record, position)
                     continue
                 for source, ntp_ns, timestamp in self.demux.reports(record):
                     self.sources[source].observer.report(ntp_ns, timestamp, record.arrival_ns)
@@ -113,7 +117,14 @@ class _CaptureScan:
         for source, looking in self._looking.items():
             self.sources[source].first_frame = looking.flush()
 
-    def _see(self, glimpse: Glimpse, record: Record) -> None:
+    def clock_steps(self) -> tuple[ClockStep, ...]:
+        """Where the node's clock was set."""
+        observers: dict[int, list[Observer]] = {}
+        for source, seen in self.sources.items():
+            observers.setdefault(source.stream, []).append(seen.observer)
+        return clock_steps(observers)
+
+    def _see(self, glimpse: Glimpse, record: Record, position: int) -> None:
         source, sequence, timestamp, again = glimpse
         seen = self.sources.get(source)
         if seen is None:
@@ -131,7 +142,7 @@ class _CaptureScan:
         elif timestamp != seen.timestamp:
             # Of packets with one timestamp the first tells all: the clock goes by the smallest (arrival - timestamp).
             seen.timestamp = timestamp
-            seen.observer.observe(sequence, timestamp, record.arrival_ns)
+            seen.observer.observe(sequence, timestamp, record.arrival_ns, position)
         if self._looking and source in self._looking:
             self._look(seen, glimpse, record)
 
@@ -146,9 +157,18 @@ def scan(captures: Sequence[FetchedCapture], output: OutputOptions, on_chunk: Ca
     """Read every capture once; `on_chunk` hears of each chunk that is read."""
     sources: dict[Source, ScannedSource] = {}
     foreign = 0
+    notes: list[str] = []
+    by_one_clock: list[FetchedCapture] = []
     for fetched in captures:
-        one = _CaptureScan(fetched, _wanted(fetched.capture.streams, output), alone=len(captures) == 1)
+        streams, alone = _wanted(fetched.capture.streams, output), len(captures) == 1
+        one = _CaptureScan(fetched, streams, alone=alone)
         one.run(on_chunk)
+        if steps := one.clock_steps():
+            notes += (_told(fetched, step) for step in steps)
+            fetched = replace(fetched, steps=steps)
+            one = _CaptureScan(fetched, streams, alone=alone)
+            one.run(lambda: None)
+        by_one_clock.append(fetched)
         sources |= one.sources
         foreign += one.demux.foreign
     groups = _groups(sources, captures)
@@ -157,7 +177,13 @@ def scan(captures: Sequence[FetchedCapture], output: OutputOptions, on_chunk: Ca
         for group in groups.values()
     )
     tracks, warnings = _tracks(groups, twins)
-    return Scan(_in_step(tracks), foreign, warnings, twins)
+    return Scan(by_one_clock, _in_step(tracks), foreign, [*notes, *warnings], twins)
+
+
+def _told(fetched: FetchedCapture, step: ClockStep) -> str:
+    return (
+        f"capture {fetched.capture.capture_id}: the node's clock was set by {step.by_ns / 1e9:+.1f} s in mid-recording"
+    )
 
 
 def _wanted(streams: Sequence[Stream], output: OutputOptions) -> list[Stream]:

@@ -46,13 +46,13 @@ class Simulated:
                 continue
             late = self.latency_s + extra_s + self._chance.random() * self.jitter_s
             extended = self._extender.extend(self._sequence & 0xFFFF, self.timestamp(at_s))
-            self.observer.observe(*extended, EPOCH_NS + round((at_s + late) * NS))
+            self.observer.observe(*extended, EPOCH_NS + round((at_s + late) * NS), len(self.sent))
             self.sent.append((at_s, *extended))
         return self
 
-    def report(self, at_s: float, ntp_s: float) -> None:
+    def report(self, at_s: float, ntp_s: float, extra_s: float = 0.0) -> None:
         timestamp = self._extender.timestamp(self.timestamp(at_s))
-        self.observer.report(round(ntp_s * NS), timestamp, EPOCH_NS + round((at_s + self.latency_s) * NS))
+        self.observer.report(round(ntp_s * NS), timestamp, EPOCH_NS + round((at_s + self.latency_s + extra_s) * NS))
 
     def errors_ms(self, clock: TrackClock, source: str = "one") -> list[float]:
         """How far each packet is placed from when it was sent plus the smallest latency."""
@@ -231,14 +231,14 @@ def test_captures_of_different_senders_do_not() -> None:
 def test_b_frames_are_seen() -> None:
     observer = Observer(90000)
     for number, shown in enumerate([0, 0, 3, 1, 1, 2, 6, 4, 5]):
-        observer.observe(number, shown * 3600, EPOCH_NS + number * NS // 25)
+        observer.observe(number, shown * 3600, EPOCH_NS + number * NS // 25, number)
 
     assert observer.reorder_depth == 1
 
 
 def test_late_packets_say_nothing() -> None:
     source = Simulated(48000).send(0, 10)
-    source.observer.observe(3, source.sent[2][2], EPOCH_NS + 100 * NS)
+    source.observer.observe(3, source.sent[2][2], EPOCH_NS + 100 * NS, 0)
 
     assert worst(source.errors_ms(clock_of(one=source))) < 1
 

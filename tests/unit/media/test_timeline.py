@@ -184,7 +184,7 @@ def test_b_frames_are_decoded_in_the_order_they_were_sent() -> None:
     shown = [0, 120, 40, 80, 240, 160, 200]
     observer = Observer(90000)
     for number, at_ms in enumerate(shown):
-        observer.observe(number, at_ms * 90, START_NS + number * 40 * MS)
+        observer.observe(number, at_ms * 90, START_NS + number * 40 * MS, number)
     source = SourceTimeline(
         track=0, source="a", rank=0, clock=align({"a": observer}), reorder_depth=observer.reorder_depth
     )
@@ -204,7 +204,7 @@ def test_b_frames_are_decoded_in_the_order_they_were_sent() -> None:
 
 def test_frames_without_b_frames_are_decoded_when_they_are_shown() -> None:
     observer = Observer(90000)
-    observer.observe(1, 900, START_NS)
+    observer.observe(1, 900, START_NS, 0)
     source = SourceTimeline(track=2, source="a", rank=1, clock=align({"a": observer}), reorder_depth=0)
 
     placed = source.place(FRAME._replace(timestamp=900, first_sequence=1), duration_ns=7, lost=3)
