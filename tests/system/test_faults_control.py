@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from tests import rtp_ports
 from tests.leftovers import children
 
 from edumeet_recording.client import ApiError
@@ -32,7 +33,7 @@ async def deployment(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
     """Two orchestrators, two nodes and an S3 server."""
     before = children()
     folder = tmp_path_factory.mktemp("faults")
-    async with deployed(folder, Plan(replicas=2, nodes=2, s3=True)) as service:
+    async with deployed(folder, Plan(replicas=2, nodes=2, s3=True, first_port=rtp_ports.FIRST)) as service:
         takes.join(service)
         yield service
         assert await violations(service) == []

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from tests import rtp_ports
 from tests.leftovers import children
 
 from edumeet_recording.domain.job import JobStatus
@@ -30,7 +31,7 @@ async def deployment(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
     """Three nodes, and what outlives them."""
     before = children()
     folder = tmp_path_factory.mktemp("faults")
-    async with deployed(folder, Plan(nodes=3)) as service:
+    async with deployed(folder, Plan(nodes=3, first_port=rtp_ports.FIRST)) as service:
         takes.join(service)
         yield service
         assert await violations(service) == []

@@ -34,18 +34,21 @@ BUCKET = "recordings"
 READY_TIMEOUT_S = 60.0
 _KEYS = {"STORAGE_ACCESS_KEY": "an-access-key", "STORAGE_SECRET_KEY": "a-secret-key"}
 _PORTS_A_NODE = 400
-_FIRST_PORT = 41000
 _DATABASE = "edumeet_recording.sim.faults.database"
 _LEADS, _LEADS_NO_MORE = '"leading"', '"leadership_lost"'
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be there. `s3`: an S3 server, else a folder; settings are by variable, over what the parts need."""
+    """What is to be there. `s3`: an S3 server, else a folder; settings are by variable, over what the parts need.
+
+    `first_port`: from there on each node has 400 UDP ports of its own.
+    """
 
     replicas: int = 1
     nodes: int = 2
     s3: bool = False
+    first_port: int = 41_000
     orchestrator_settings: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     node_settings: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -217,7 +220,7 @@ class _Builder:
         name, own_port = f"node-{number}", _free_port()
         link_net = await stack.enter_async_context(proxy(orchestrators))
         health_net = await stack.enter_async_context(proxy([own_port]))
-        first = _FIRST_PORT + number * _PORTS_A_NODE
+        first = self.plan.first_port + (number - 1) * _PORTS_A_NODE
         ports = range(first, first + _PORTS_A_NODE)
         settings = {
             **storage,
