@@ -229,6 +229,8 @@ class _Builder:
             "NODE_ID": name,
             "NODE_PORT": str(own_port),
             "NODE_URL": health_net.url,
+            # as if each were a machine of its own
+            "NODE_FAILURE_DOMAIN": name,
             "RTP_PORT_MIN": str(ports[0]),
             "RTP_PORT_MAX": str(ports[-1]),
             "CAPTURE_PROCESSES": "1",

@@ -5,7 +5,8 @@ Encoding is what costs, so peers are few and small; a peer is recorded many time
 
 import asyncio
 import itertools
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,14 +94,26 @@ async def start(deployment: Deployment, count: int, **options: object) -> list[T
     return takes
 
 
+async def current(deployment: Deployment, takes: Iterable[Take]) -> list[Recording]:
+    """The recordings as they are now, in the order of the takes: many in one request."""
+    wanted = [take.job_id for take in takes]
+    found: dict[str, Recording] = {}
+    async with aclosing(deployment.client.list()) as newest:
+        async for each in newest:
+            found[each.job_id] = each
+            if found.keys() >= set(wanted):
+                break
+    return [found[job_id] for job_id in wanted]
+
+
 async def until_all(
-    deployment: Deployment, takes: Iterable[Take], wanted: Iterable[JobStatus], timeout_s: float = 60.0
+    deployment: Deployment, takes: Collection[Take], wanted: Iterable[JobStatus], timeout_s: float = 60.0
 ) -> list[Recording]:
     """The recordings once each is in a wanted state. Raises `Unavailable` where they do not get there."""
     goal = set(wanted)
 
     async def there() -> list[Recording]:
-        found = [await deployment.client.get(take.job_id) for take in takes]
+        found = await current(deployment, takes)
         return found if all(each.status in goal for each in found) else []
 
     return await until(there, f"all recordings are {' or '.join(sorted(goal))}", timeout_s)
@@ -113,7 +126,7 @@ async def stop(deployment: Deployment, takes: Iterable[Take]) -> None:
             group.create_task(deployment.client.stop(take.job_id))
 
 
-async def judged(deployment: Deployment, takes: Iterable[Take], timeout_s: float = FILE_TIMEOUT_S) -> list[Outcome]:
+async def judged(deployment: Deployment, takes: Collection[Take], timeout_s: float = FILE_TIMEOUT_S) -> list[Outcome]:
     """What became of stopped recordings, once each is over."""
     made = await until_all(deployment, takes, FINAL, timeout_s)
     return [await _judged(deployment, take, each) for take, each in zip(takes, made, strict=True)]
