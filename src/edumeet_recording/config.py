@@ -297,6 +297,10 @@ class NodeSettings(CommonSettings):
     rtp_port_max: PortNumber = Field(49999, description="Last UDP port for RTP.")
     capture_processes: int = Field(0, ge=0, le=256, description="Processes that write tape; 0: one a core.")
     chunk_seconds: Seconds = Field(4, description="Length of a tape chunk.")
+    disk_warn_percent: float = Field(80, gt=0, le=100, description="Use of the spool's disk that is warned of.")
+    disk_refuse_percent: float = Field(
+        90, gt=0, le=100, description="Use of the spool's disk from which on the node takes no new recordings."
+    )
     leave_deadline_s: Seconds = Field(
         50, description="After SIGTERM: time for recordings to move to other nodes and for files to be finished."
     )

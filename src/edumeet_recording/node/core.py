@@ -386,7 +386,7 @@ class NodeCore:
                 "finalizing": len(self._running),
                 "accepts_captures": refusal is None,
                 "refusal": refusal,
-                "leaving": self._leaving,
+                "leaving": self._leaving or bool(self._unwritable),
             }
         )
         beat = Heartbeat(load=load, captures=self.reports, finalizing=tuple(self._running.values()))

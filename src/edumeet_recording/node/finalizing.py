@@ -45,8 +45,9 @@ class Finalizers:
         tell: Callable[[Event], None],
         command: Sequence[str] = COMMAND,
     ) -> None:
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
+        work.mkdir(parents=True, exist_ok=True)
+        for left in work.iterdir():
+            shutil.rmtree(left, ignore_errors=True)
         self._work = work
         self._environment = environment
         self._tell = tell

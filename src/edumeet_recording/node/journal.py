@@ -31,10 +31,12 @@ class Journal:
         self._acked_lines = 0
         if path.exists():
             self._last_seq = self._load()
+            with suppress(OSError):  # the disk is full: it is good as it is
+                self._rewrite()
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._last_seq = first_seq - 1
-        self._rewrite()
+            self._rewrite()
 
     @property
     def pending(self) -> tuple[JournalEntry, ...]:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from edumeet_recording.wire.node_link import NodeLoad
 
-WARN_DISK_PERCENT = 80.0
-REFUSE_DISK_PERCENT = 90.0
+MARGIN_PERCENT = 1.0
+"""What the disk must be below a limit that was passed before it counts as below."""
 _STAT = Path("/proc/stat")
 _NETWORK = Path("/proc/net/dev")
 _MEMORY = Path("/proc/meminfo")
@@ -23,9 +23,17 @@ class _Counters:
 
 
 class LoadMeter:
-    """Rates are over the time since the last `measure`. `spool_bytes` says what waits to be shipped."""
+    """Rates are over the time since the last `measure`. `spool_bytes` says what waits to be shipped.
 
-    def __init__(self, spool: Path, spool_bytes: Callable[[], int], now: float) -> None:
+    Above `warn_percent` of use of the spool's disk the load has a warning, above `refuse_percent` a refusal.
+    """
+
+    def __init__(
+        self, spool: Path, spool_bytes: Callable[[], int], *, warn_percent: float, refuse_percent: float, now: float
+    ) -> None:
+        self._warn_percent = warn_percent
+        self._refuse_percent = refuse_percent
+        self._warns = self._refuses = False
         self._spool = spool
         self._spool_bytes = spool_bytes
         self._last = _read_counters(now)
@@ -36,6 +44,9 @@ class LoadMeter:
         self._last = this
         disk = shutil.disk_usage(self._spool)
         used = 100.0 * disk.used / (disk.used + disk.free)
+        self._warns = used >= self._warn_percent - (MARGIN_PERCENT if self._warns else 0)
+        self._refuses = used >= self._refuse_percent - (MARGIN_PERCENT if self._refuses else 0)
+        full = f"the spool's disk is {used:.0f} % full, {disk.free / 1e9:.1f} GB are free"
         return NodeLoad(
             cpu_percent=round(100.0 * (this.busy - last.busy) / max(this.total - last.total, 1), 1),
             memory_bytes=memory_bytes("MemTotal") - memory_bytes("MemAvailable"),
@@ -43,7 +54,8 @@ class LoadMeter:
             disk_used_percent=round(used, 1),
             network_in_bytes_per_s=round((this.received - last.received) / max(this.at - last.at, 1e-3)),
             spool_bytes=self._spool_bytes(),
-            refusal=f"the spool's disk is {used:.0f} % full" if used >= REFUSE_DISK_PERCENT else None,
+            refusal=full if self._refuses else None,
+            warning=full if self._warns else None,
         )
 
 

@@ -18,7 +18,7 @@ from edumeet_recording.node.finalizing import Finalizers
 from edumeet_recording.node.inventory import Inventory
 from edumeet_recording.node.journal import Journal
 from edumeet_recording.node.link import Link
-from edumeet_recording.node.load import WARN_DISK_PERCENT, LoadMeter
+from edumeet_recording.node.load import LoadMeter
 from edumeet_recording.node.ports import PortPool
 from edumeet_recording.node.registration import Identity, held_state, own_ip
 from edumeet_recording.node.shell import Inbox, Shell
@@ -67,7 +67,13 @@ class _Node:
         self.core = NodeCore(workers, settings.processing_slots)
         self.inventory = Inventory(folder / SPOOL)
         self.journal = Journal(folder / "journal.jsonl", first_seq=time.time_ns() // 1_000_000)
-        self.meter = LoadMeter(self.inventory.spool, self.inventory.bytes, time.monotonic())
+        self.meter = LoadMeter(
+            self.inventory.spool,
+            self.inventory.bytes,
+            warn_percent=settings.disk_warn_percent,
+            refuse_percent=settings.disk_refuse_percent,
+            now=time.monotonic(),
+        )
         self.link = Link(settings, identity, url, self.journal, self.inbox.tell)
         self.supervisor = Supervisor(
             workers=workers,
@@ -156,14 +162,16 @@ class _Node:
 
     async def _beat(self) -> None:
         """Measure and tell once a second."""
-        warned = False
+        loop, warned = asyncio.get_running_loop(), False
         while True:
             load = await asyncio.to_thread(self.meter.measure, time.monotonic())
-            full = load.disk_used_percent >= WARN_DISK_PERCENT
-            if full and not warned:
-                _log.warning("the spool's disk fills up", used_percent=load.disk_used_percent)
-            warned = full
-            self.inbox.tell(Beat(load))
+            warning = "; ".join(filter(None, (load.warning, self.shipper.trouble(loop.time())))) or None
+            if warning is not None and not warned:
+                _log.warning("the node needs to be looked at", warning=warning)
+            elif warning is None and warned:
+                _log.info("the node is as it should be again")
+            warned = warning is not None
+            self.inbox.tell(Beat(load.model_copy(update={"warning": warning})))
             await asyncio.sleep(BEAT_S)
 
 

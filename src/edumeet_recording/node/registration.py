@@ -40,7 +40,8 @@ class Identity:
         known = json.loads(path.read_text()) if path.exists() else {}
         self.node_id: str = node_id or known.get("nodeId") or f"node-{uuid.uuid4()}"
         self.token: str = known.get("token", "") if known.get("nodeId") == self.node_id else ""
-        self._save()
+        if known.get("nodeId") != self.node_id:
+            self._save()
 
     def keep(self, token: str) -> None:
         """Keep the token; an empty one forgets it."""

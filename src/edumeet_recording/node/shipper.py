@@ -16,7 +16,9 @@ from edumeet_recording.storage.objects import ObjectInfo
 from edumeet_recording.wire.node_link import TapeChunk
 
 FIRST_PAUSE_S = 0.5
-LONGEST_PAUSE_S = 30.0
+LONGEST_PAUSE_S = 10.0
+TROUBLE_S = 5.0
+"""A chunk that is refused for this long is worth a warning."""
 ADOPTED_AT_ONCE = 32
 
 _Closed = tuple[ChunkClosed, str, Path]
@@ -55,10 +57,17 @@ class Shipper:
         self._queue: asyncio.Queue[_Closed] = asyncio.Queue()
         self._adopts = True
         """Until the store has refused to: then chunks are shipped side by side."""
+        self._refused: dict[str, tuple[float, str]] = {}
+        """By key: since when a chunk is refused, and why."""
 
     def ship(self, closed: ChunkClosed, key: str, path: Path) -> None:
         """Queue the chunk at `path` for storage under `key`."""
         self._queue.put_nowait((closed, key, path))
+
+    def trouble(self, now: float) -> str | None:
+        """What is wrong with the storage at `now` of the loop's clock, in words."""
+        since, error = min(self._refused.values(), default=(now, ""))
+        return f"the storage has taken no tape for {now - since:.0f} s: {error}" if now - since >= TROUBLE_S else None
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -98,12 +107,16 @@ class Shipper:
         return adopted
 
     async def _ship(self, key: str, path: Path) -> str:
-        pause = FIRST_PAUSE_S
+        pause, since = FIRST_PAUSE_S, asyncio.get_running_loop().time()
         while True:
             try:
-                return await self._ship_once(key, path)
+                sha256 = await self._ship_once(key, path)
             except (OrchestratorError, OSError) as error:
+                self._refused[key] = since, str(error)
                 _log.warning("chunk not stored yet", key=key, error=str(error), retry_in_s=round(pause, 1))
+            else:
+                self._refused.pop(key, None)
+                return sha256
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
             pause = min(2 * pause, LONGEST_PAUSE_S)
 

@@ -30,6 +30,7 @@ class _Readings(Collector):
             ("captures", "Captures that run or wait to be shipped.", load.captures),
             ("finalizing", "Finalizations that run.", load.finalizing),
             ("accepts_captures", "1 where new captures are taken.", load.accepts_captures),
+            ("warning", "1 where the spool's disk fills up, or the storage takes no tape.", load.warning is not None),
             ("cpu_percent", "Load of the machine's processors.", load.cpu_percent),
             ("memory_bytes", "Memory in use on the machine.", load.memory_bytes),
             ("disk_free_bytes", "Free space on the spool's disk.", load.disk_free_bytes),
@@ -83,6 +84,7 @@ def status_app(node_id: str, beat: Callable[[], Heartbeat], link_up: Callable[[]
                 "linked": link_up(),
                 "acceptsCaptures": load.accepts_captures,
                 "refusal": load.refusal,
+                "warning": load.warning,
             }
         )
 

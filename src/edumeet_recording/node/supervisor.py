@@ -142,7 +142,7 @@ class Supervisor:
     async def _keep(self, slot: int) -> None:
         loop = asyncio.get_running_loop()
         found = self._found.pop(slot, None)
-        worker = found.worker if found else await self._spawn()
+        worker = found.worker if found else await self._begin(slot)
         pause = 0.0
         while True:
             began = loop.time()
@@ -157,11 +157,19 @@ class Supervisor:
             _log.warning("capture worker died", slot=slot, pid=worker.process.pid)
             pause = min(2 * pause + 0.1, LONGEST_PAUSE_S) if loop.time() - began < QUICK_DEATH_S else 0.0
             await asyncio.sleep(pause)
-            worker = await self._spawn()
-            await self._replace(slot, worker)
+            worker = await self._begin(slot)
 
-    async def _spawn(self) -> Worker:
-        return await spawn(self._folder, self._door, self._arguments)
+    async def _begin(self, slot: int) -> Worker:
+        """A new worker for the slot, and the slot's captures for it, however often it takes: the disk may be full."""
+        while True:
+            try:
+                worker = await spawn(self._folder, self._door, self._arguments)
+            except OSError as error:
+                _log.error("no capture worker can be begun", slot=slot, error=str(error))
+                await asyncio.sleep(LONGEST_PAUSE_S)
+            else:
+                await self._replace(slot, worker)
+                return worker
 
     async def _let_go(self, worker: Worker) -> None:
         """End a worker with its node; one that has died, or is to outlive its agent, is let go as it is."""
@@ -183,7 +191,7 @@ class Supervisor:
             self._read(slot, worker)
 
     async def _replace(self, slot: int, worker: Worker) -> None:
-        """Find what the dead worker left, then let the core assign its captures to the new one."""
+        """Find what a dead worker left, then let the core assign the slot's captures."""
         chunks = await asyncio.to_thread(
             lambda: [
                 chunk

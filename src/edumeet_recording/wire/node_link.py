@@ -168,7 +168,8 @@ class FinalizeProgress(Message):
 class NodeLoad(Message):
     """Measured load of the node; percentages of the whole machine.
 
-    `leaving`: its process is asked to end, and waits for its captures to be moved.
+    `leaving`: its captures are to be moved, for its process is asked to end, or cannot write. `refusal`: why it takes
+    no new ones. `warning`: what somebody should look at.
     """
 
     cpu_percent: float = 0.0
@@ -181,6 +182,7 @@ class NodeLoad(Message):
     spool_bytes: int = 0
     accepts_captures: bool = True
     refusal: str | None = None
+    warning: str | None = None
     leaving: bool = False
 
 

@@ -9,7 +9,9 @@ import pytest
 from tests.integration.control.conftest import SETTINGS, Service
 
 from edumeet_recording.control.health import HealthLoop
+from edumeet_recording.control.node_links import store_beats
 from edumeet_recording.domain.job import JobStatus
+from edumeet_recording.wire.node_link import NodeLoad
 
 
 @pytest.fixture
@@ -125,3 +127,25 @@ async def test_a_room_server_without_heartbeats_is_probed(service: Service, heal
         await service.pool.execute("UPDATE room_servers SET url = $1", f"http://127.0.0.1:{port}")
         await health.tick()
     assert await reason_of(service, "room_servers") == (True, "")
+
+
+async def test_what_a_node_warns_of_is_its_reason_and_its_beginning_and_end_are_events(service: Service) -> None:
+    await service.node()
+    warning, full = "the spool's disk is 83 % full", "the spool's disk is 91 % full"
+    for load in (
+        NodeLoad(warning=warning),
+        NodeLoad(warning=full, refusal=full, accepts_captures=False),
+        NodeLoad(warning=full, refusal=full, accepts_captures=False),
+        NodeLoad(warning=warning),
+    ):
+        await store_beats(service.commands.db, {"node-1": load}, [])
+        assert await reason_of(service, "ffmpeg_nodes") == (True, load.refusal or load.warning)
+    await store_beats(service.commands.db, {"node-1": NodeLoad()}, [])
+    assert await reason_of(service, "ffmpeg_nodes") == (True, "")
+    told = await service.pool.fetch("SELECT type, data FROM node_events WHERE node_id = 'node-1' ORDER BY id")
+    assert [(row["type"], row["data"].get("reason")) for row in told[1:]] == [
+        ("warning", warning),
+        ("refuses_captures", full),
+        ("accepts_captures", None),
+        ("warning_over", None),
+    ]

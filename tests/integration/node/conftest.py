@@ -99,15 +99,19 @@ async def start_agent(orchestrator: OneNode, tmp_path: Path) -> AsyncIterator[St
 
 
 class Sender:
-    """Numbered packets to one port, 5 ms apart, until the context is left."""
+    """Numbered packets to one port, `burst` of them each 5 ms, until the context is left."""
 
-    def __init__(self, port: int, payload_type: int = 100, ssrc: int = 10) -> None:
+    def __init__(
+        self, port: int, payload_type: int = 100, ssrc: int = 10, payload_bytes: int = 80, burst: int = 1
+    ) -> None:
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.udp.setblocking(False)
         self.target = ("127.0.0.1", port)
         self.sent = 0
         self.payload_type = payload_type
         self.ssrc = ssrc
+        self.payload = b"x" * payload_bytes
+        self.burst = burst
 
     def send(self) -> None:
         data = build_rtp(
@@ -115,14 +119,15 @@ class Sender:
             sequence=self.sent,
             timestamp=960 * self.sent,
             ssrc=self.ssrc,
-            payload=b"x" * 80,
+            payload=self.payload,
         )
         self.udp.sendto(data, self.target)
         self.sent += 1
 
     async def run(self) -> None:
         while True:
-            self.send()
+            for _ in range(self.burst):
+                self.send()
             await asyncio.sleep(0.005)
 
 

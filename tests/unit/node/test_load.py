@@ -9,6 +9,9 @@ STAT = "cpu  {busy} 0 0 {idle} 0 0 0 0 0 0\ncpu0 1 1 1 1\n"
 NETWORK = "Inter-|   Receive\n face |bytes packets\n    lo: {received} 1 0\n  eth0: 50 1 0\n"
 
 
+LIMITS = {"warn_percent": 80.0, "refuse_percent": 90.0}
+
+
 @pytest.fixture
 def proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("_STAT", "_NETWORK", "_MEMORY"):
@@ -24,7 +27,7 @@ def tick(proc: Path, busy: int, idle: int, received: int) -> None:
 
 
 def test_rates_are_over_the_time_since_the_last_measurement(proc: Path) -> None:
-    meter = LoadMeter(proc, lambda: 7, now=10.0)
+    meter = LoadMeter(proc, lambda: 7, **LIMITS, now=10.0)
     tick(proc, 30, 70, 4000)
     measured = meter.measure(now=12.0)
     assert (measured.cpu_percent, measured.network_in_bytes_per_s, measured.spool_bytes) == (30.0, 2000, 7)
@@ -33,18 +36,25 @@ def test_rates_are_over_the_time_since_the_last_measurement(proc: Path) -> None:
     assert meter.measure(now=13.0).cpu_percent == 100.0
 
 
-@pytest.mark.parametrize(("used", "refuses"), [(89, False), (90, True), (100, True)])
-def test_a_disk_that_is_nearly_full_takes_no_more_captures(
-    proc: Path, monkeypatch: pytest.MonkeyPatch, used: int, refuses: bool
+def test_a_disk_that_fills_up_is_warned_of_then_takes_no_more_captures_and_back(
+    proc: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Usage:
+        percent = 0.0
+
         def __init__(self, _: Path) -> None:
-            self.used, self.free = used, 100 - used
+            self.used, self.free = int(self.percent * 1e9), int((100 - self.percent) * 1e9)
 
     monkeypatch.setattr("shutil.disk_usage", Usage)
-    measured = LoadMeter(proc, lambda: 0, now=0.0).measure(now=1.0)
-    assert measured.disk_used_percent == used
-    assert (measured.refusal is not None) is refuses
+    meter = LoadMeter(proc, lambda: 0, **LIMITS, now=0.0)
+    seen: list[tuple[bool, bool]] = []
+    for now, Usage.percent in enumerate((79.9, 80, 89.9, 90, 89.5, 88.9, 79.5, 78.9)):
+        measured = meter.measure(now=1.0 + now)
+        seen.append((measured.warning is not None, measured.refusal is not None))
+    warned, refused = (True, False), (True, True)
+    assert seen == [(False, False), warned, warned, refused, refused, warned, warned, (False, False)]
+    Usage.percent = 93
+    assert meter.measure(now=20.0).refusal == "the spool's disk is 93 % full, 7.0 GB are free"
 
 
 def test_a_field_that_proc_does_not_have_is_nothing(proc: Path) -> None:

@@ -2,10 +2,12 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from tests.waiting import eventually
 
 from edumeet_recording.domain.errors import Unavailable
 from edumeet_recording.node import shipper as module
@@ -98,3 +100,23 @@ async def test_a_store_that_tells_the_checksum_is_not_read_again(tmp_path: Path)
         shipper.ship(CLOSED, "k", path)
         await asyncio.wait_for(shipped.get(), 5)
     assert store.reads == 0
+
+
+async def test_a_store_that_is_away_is_told_of_and_gets_everything_once_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LONGEST_PAUSE_S", 0.01)
+    store = Store(*["away", "away", "away", "cut"] * 100)
+    async with shipping(store) as (shipper, shipped):
+        now = asyncio.get_running_loop().time()
+        assert shipper.trouble(now) is None
+        for seq in range(40):
+            path = tmp_path / f"{seq}.tape"
+            path.write_bytes(f"tape {seq}".encode())
+            shipper.ship(replace(CLOSED, seq=seq), f"k{seq}", path)
+        trouble = await eventually(lambda: shipper.trouble(now + 60))
+        assert trouble.startswith("the storage has taken no tape for ")
+        async with asyncio.timeout(10):
+            assert {(await shipped.get())[1].seq for _ in range(40)} == set(range(40))
+    assert store.objects == {f"k{seq}": f"tape {seq}".encode() for seq in range(40)}
+    assert shipper.trouble(now + 60) is None

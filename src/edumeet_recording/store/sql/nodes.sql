@@ -47,20 +47,32 @@ RETURNING id;
 
 -- name: store_heartbeats
 -- Heartbeats of many nodes in one statement; those that come back to health, or take captures no more or again, are
--- returned.
+-- returned. What a node refuses captures for, or warns of, is its health's reason, and its beginning and end are events.
 WITH beat AS (
     SELECT * FROM jsonb_to_recordset(:beats) AS b (id text, load jsonb, accepts_captures boolean)
 ), before AS (
-    SELECT n.id, n.is_healthy, n.accepts_captures, n.last_heartbeat FROM ffmpeg_nodes n JOIN beat USING (id)
+    SELECT n.id, n.is_healthy, n.accepts_captures, n.last_heartbeat, n.load ->> 'warning' AS warning
+    FROM ffmpeg_nodes n JOIN beat USING (id)
 ), updated AS (
     UPDATE ffmpeg_nodes n SET last_heartbeat = :now, load = b.load, accepts_captures = b.accepts_captures,
-        is_healthy = true, health_reason = CASE WHEN n.quarantined_until > :now THEN n.quarantine_reason END
+        is_healthy = true, health_reason = coalesce(
+            CASE WHEN n.quarantined_until > :now THEN n.quarantine_reason END, b.load ->> 'refusal', b.load ->> 'warning')
     FROM beat b WHERE n.id = b.id AND n.deregistered_at IS NULL
     RETURNING n.id
 ), told AS (
-    INSERT INTO node_events (node_id, type, at)
-    SELECT before.id, CASE WHEN before.last_heartbeat IS NULL THEN 'joined' ELSE 'returned' END, :now
+    INSERT INTO node_events (node_id, type, at, data)
+    SELECT before.id, CASE WHEN before.last_heartbeat IS NULL THEN 'joined' ELSE 'returned' END, :now, '{}'::jsonb
     FROM before JOIN updated USING (id) WHERE NOT before.is_healthy
+    UNION ALL
+    SELECT before.id, CASE WHEN beat.accepts_captures THEN 'accepts_captures' ELSE 'refuses_captures' END, :now,
+        jsonb_strip_nulls(jsonb_build_object('reason', beat.load ->> 'refusal'))
+    FROM before JOIN updated USING (id) JOIN beat USING (id)
+    WHERE before.accepts_captures <> beat.accepts_captures
+    UNION ALL
+    SELECT before.id, CASE WHEN beat.load ->> 'warning' IS NULL THEN 'warning_over' ELSE 'warning' END, :now,
+        jsonb_strip_nulls(jsonb_build_object('reason', beat.load ->> 'warning'))
+    FROM before JOIN updated USING (id) JOIN beat USING (id)
+    WHERE (before.warning IS NULL) <> (beat.load ->> 'warning' IS NULL)
 )
 SELECT before.id FROM before JOIN updated USING (id) JOIN beat USING (id)
 WHERE NOT before.is_healthy OR before.accepts_captures <> beat.accepts_captures;
