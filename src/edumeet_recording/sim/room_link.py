@@ -8,6 +8,7 @@ import json
 import secrets
 import time
 from dataclasses import dataclass
+from typing import Protocol
 from urllib.parse import quote
 
 import httpx2
@@ -17,8 +18,15 @@ from websockets import CloseCode
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
-from edumeet_recording.sim.rooms import Rooms
-from edumeet_recording.wire.room_link import ROOM_REQUEST, RequestRefused, RoomHeartbeat, RoomHello
+from edumeet_recording.wire.room_link import (
+    ROOM_REQUEST,
+    Configured,
+    Done,
+    RequestRefused,
+    RoomHeartbeat,
+    RoomHello,
+    RoomRequest,
+)
 
 log = structlog.get_logger()
 
@@ -38,6 +46,19 @@ class Registration:
     capacity: int = 100
     secret: str = ""
     use_link: bool = False
+
+
+class Rooms(Protocol):
+    """What a room server answers for."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rooms and peers."""
+        ...
+
+    def handle(self, request: RoomRequest) -> Configured | Done | RequestRefused:
+        """The answer to a request."""
+        ...
 
 
 class RoomLink:

@@ -1,0 +1,1 @@
+"""A fleet that records nothing: nodes and room servers that speak the wire, for a real orchestrator, through a day."""

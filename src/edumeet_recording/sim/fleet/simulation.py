@@ -1,0 +1,290 @@
+"""A simulated day: real orchestrators and a real PostgreSQL as processes, the fleet and the callers in this one."""
+
+import asyncio
+import json
+import secrets
+import socket
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from edumeet_recording.api.auth import Scope, issue_token
+from edumeet_recording.domain.errors import Unavailable
+from edumeet_recording.domain.placement import capacity_mcpu
+from edumeet_recording.sim.fleet.cluster import NAMESPACE, Cluster, application, kubeconfig
+from edumeet_recording.sim.fleet.day import DAY_S, EARLY_S, REGIONS, Region, Session, demand, sessions
+from edumeet_recording.sim.fleet.http import LeanClient
+from edumeet_recording.sim.fleet.machines import Machines
+from edumeet_recording.sim.fleet.measure import Recording, Sample, Watch
+from edumeet_recording.sim.fleet.rooms import FleetRooms
+from edumeet_recording.sim.processes import OwnProcess, own_process
+from edumeet_recording.sim.room_link import Registration, RoomLink
+from edumeet_recording.store.embedded import embedded_postgres
+from edumeet_recording.web import serve
+
+SESSION_MCPU = 8
+"""What placement asks for a peer's audio and video; a test holds it to `domain.price`."""
+FILLED = 0.75
+"""Nodes are made so large that, of those that were asked for, this share is needed at the busiest moment."""
+BOOT_S = 60.0
+"""Of the simulated day: from asking for a node until it registers."""
+CALLERS = 64
+SETTLE_S = 20.0
+READY_S = 60.0
+POLL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """`minutes`: how long the day takes. `failures`: machines that are lost in its course. `nodes`: at most, in all."""
+
+    nodes: int
+    recordings: int
+    regions: int
+    minutes: float
+    replicas: int
+    failures: int
+    seed: int
+
+    @property
+    def speed(self) -> float:
+        """Seconds of the day in one of ours."""
+        return DAY_S / (self.minutes * 60)
+
+    @property
+    def places(self) -> tuple[Region, ...]:
+        """Its regions."""
+        return REGIONS[: self.regions]
+
+
+@dataclass(frozen=True, slots=True)
+class Lived:
+    """A day that was simulated. `node_s`: node-seconds of the day that were paid for, by region."""
+
+    scenario: Scenario
+    sessions: tuple[Session, ...]
+    sessions_a_node: int
+    node_s: dict[str, float]
+    watch: Watch
+    cpu_s: dict[str, float]
+
+
+async def live(scenario: Scenario, folder: Path) -> Lived:
+    """Simulate the day; logs are left in `folder`. Raises `Unavailable` where something does not come up."""
+    planned = sessions(scenario.recordings, scenario.places, scenario.seed)
+    fit = _sessions_a_node(scenario, planned)
+    watch = Watch(time.monotonic)
+    async with _Simulation.opened(scenario, fit, watch, folder) as simulation:
+        began = time.monotonic()
+        await simulation.run(planned, began)
+        ended = time.monotonic()
+        node_s: Counter[str] = Counter()
+        for machine in [*simulation.machines.gone, *simulation.machines.all.values()]:
+            node_s[machine.region] += max(0.0, (machine.paid_to or ended) - max(machine.paid_from, began))
+        cpu_s = {process.name: process.cpu_s() for process in simulation.replicas}
+    paid = {region: seconds * scenario.speed for region, seconds in node_s.items()}
+    return Lived(scenario, tuple(planned), fit, paid, watch, cpu_s)
+
+
+def _sessions_a_node(scenario: Scenario, planned: Sequence[Session]) -> int:
+    peaks = [max(demand([each for each in planned if each.region == place.name])) for place in scenario.places]
+    return max(1, round(sum(peaks) / (scenario.nodes * FILLED)))
+
+
+@dataclass(slots=True)
+class _Simulation:
+    scenario: Scenario
+    watch: Watch
+    machines: Machines
+    cluster: Cluster
+    rooms: dict[str, FleetRooms]
+    replicas: list[OwnProcess]
+    callers: list[LeanClient]
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, scenario: Scenario, fit: int, watch: Watch, folder: Path) -> AsyncGenerator["_Simulation"]:
+        """All of it, ready for the day; gone when the block is left."""
+        jwt_secret, registration_secret = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+        async with AsyncExitStack() as stack:
+            listening = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=4096))
+            cluster_url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+            dsn = await stack.enter_async_context(embedded_postgres(folder / "state"))
+            settings = _settings(scenario, fit, kubeconfig(folder / "kubeconfig", cluster_url)) | {
+                "DATABASE_URL": dsn,
+                "JWT_SECRET": jwt_secret,
+                "REGISTRATION_SECRET": registration_secret,
+                "STORAGE_URL": (folder / "storage").as_uri(),
+            }
+            replicas = [
+                await stack.enter_async_context(
+                    own_process(f"orchestrator-{number}", "orchestrator", "--json", settings=settings, folder=folder)
+                )
+                for number in range(scenario.replicas)
+            ]
+            urls = [(await replica.answer())["url"] for replica in replicas]
+            tasks = await stack.enter_async_context(asyncio.TaskGroup())
+            machines = Machines(urls, fit * SESSION_MCPU / capacity_mcpu(1), cluster_url, watch, registration_secret)
+            cluster = Cluster(machines, tasks, BOOT_S / scenario.speed)
+            rooms = {place.name: FleetRooms(scenario.seed) for place in scenario.places}
+            stop = asyncio.Event()
+            background = [
+                tasks.create_task(machines.beat()),
+                *(tasks.create_task(_room_server(urls[0], registration_secret, *each)) for each in rooms.items()),
+            ]
+            tasks.create_task(serve(application(cluster), listening, stop, lambda: None))
+            callers = [LeanClient(url, _authorization(jwt_secret), CALLERS) for url in urls]
+            simulation = cls(scenario, watch, machines, cluster, rooms, replicas, callers)
+            try:
+                await simulation.ready()
+                yield simulation
+            finally:
+                stop.set()
+                machines.close()
+                for caller in callers:
+                    caller.close()
+                for task in background:
+                    task.cancel()
+
+    async def ready(self) -> None:
+        """Until each region has a node."""
+        try:
+            async with asyncio.timeout(READY_S):
+                while {each.region for each in self.machines.all.values() if each.runs} < self.rooms.keys():
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError as error:
+            words = self.replicas[0].last_words()
+            raise Unavailable(f"not every region has a node after {READY_S:g} s: {words}") from error
+
+    async def run(self, planned: Sequence[Session], began: float) -> None:
+        """The day, and a while for what is still under way at its end."""
+        speed = self.scenario.speed
+        async with asyncio.TaskGroup() as tasks:
+            sampling = tasks.create_task(self._sample(planned, began))
+            failing = tasks.create_task(self._fail_machines(began))
+            async with asyncio.TaskGroup() as calls:
+                for session in planned:
+                    await _until(began + session.begins_s / speed)
+                    calls.create_task(self._record(session, began))
+            await asyncio.sleep(min(SETTLE_S, BOOT_S / speed))
+            sampling.cancel()
+            failing.cancel()
+
+    async def _record(self, session: Session, began: float) -> None:
+        """Start one, and stop it when its time is over."""
+        caller = self.callers[session.number % len(self.callers)]
+        asked_at = time.monotonic()
+        try:
+            answer = await caller.post("/api/recordings/start", _start_of(session))
+        except Unavailable as error:
+            self.watch.refusals.append(error.message)
+            return
+        if answer.status != 201:
+            self.watch.refusals.append(f"{answer.status} {answer.body[:200]!r}")
+            return
+        job_id = json.loads(answer.body)["jobId"]
+        self.watch.recordings[job_id] = Recording(session, asked_at, time.monotonic())
+        await _until(began + session.ends_s / self.scenario.speed)
+        self.watch.ended(job_id)
+        stopped = await caller.post(f"/api/recordings/{job_id}/stop")
+        if stopped.status != 200:
+            self.watch.refusals.append(f"stop: {stopped.status} {stopped.body[:200]!r}")
+
+    async def _sample(self, planned: Sequence[Session], began: float) -> None:
+        """Look at the fleet ten times an hour of the day; room servers tell who is in their rooms."""
+        speed = self.scenario.speed
+        step_s = DAY_S / 240
+        for number in range(1, 240):
+            at_s = number * step_s
+            await _until(began + at_s / speed)
+            waiting = self.watch.waiting()
+            machines = list(self.machines.all.values())
+            for place, rooms in self.rooms.items():
+                ours = [each for each in planned if each.region == place]
+                rooms.peers = sum(each.begins_s - EARLY_S <= at_s < each.ends_s for each in ours)
+                self.watch.samples.append(
+                    Sample(
+                        at_s=at_s,
+                        region=place,
+                        sessions=sum(each.begins_s <= at_s < each.ends_s for each in ours),
+                        waiting=waiting.get(place, 0),
+                        nodes_paid=sum(each.region == place for each in machines),
+                        nodes_running=sum(each.region == place and each.runs for each in machines),
+                    )
+                )
+
+    async def _fail_machines(self, began: float) -> None:
+        """Evenly over the day, each time the machine that records most."""
+        for number in range(self.scenario.failures):
+            await _until(began + (number + 0.5) / self.scenario.failures * DAY_S / self.scenario.speed)
+            running = [each for each in self.machines.all.values() if each.node is not None and each.runs]
+            if running:
+                victim = max(running, key=lambda each: each.node.captures if each.node else 0)
+                self.watch.failed(victim.node_id)
+                self.cluster.fail(victim.node_id)
+
+
+def _settings(scenario: Scenario, fit: int, kubeconfig_file: Path) -> dict[str, str]:
+    """Of the orchestrators: what is a time of the day runs as fast as the day."""
+    policy = {
+        "minNodes": 1,
+        "maxNodes": scenario.nodes,
+        "nodeMcpu": fit * SESSION_MCPU,
+        "leadTimeS": BOOT_S / scenario.speed,
+        "upCooldownS": 5 / scenario.speed,
+        "downCooldownS": 300 / scenario.speed,
+        "shrinkAfterS": 600 / scenario.speed,
+    }
+    return {
+        "PORT": "0",
+        "LOG_FORMAT": "json",
+        "LOG_LEVEL": "warning",
+        "AUTOSCALE_PROVIDER": "kubernetes",
+        "AUTOSCALE_POLICY": json.dumps({"*": policy, **{place.name: {} for place in scenario.places}}),
+        "KUBECONFIG": str(kubeconfig_file),
+        "KUBERNETES_NAMESPACE": NAMESPACE,
+        "QUEUE_LIMIT": str(scenario.recordings),
+        # nodes tell no new packets, and have no tape that could be deleted
+        "MEDIA_ENDED_TIMEOUT_S": str(DAY_S),
+        "TAPE_RETENTION_S": str(DAY_S),
+        "METRICS_INTERVAL_S": "1",
+    }
+
+
+async def _room_server(url: str, secret: str, region: str, rooms: FleetRooms) -> None:
+    us = Registration(
+        orchestrator_url=url,
+        server_id=f"rooms-{region}",
+        url="http://127.0.0.1:9",
+        region=region,
+        secret=secret,
+        use_link=True,
+    )
+    await RoomLink(us, rooms).run()
+
+
+def _authorization(jwt_secret: str) -> dict[str, str]:
+    now = time.time_ns() / 1e9
+    token = issue_token(jwt_secret, subject="fleet", scopes=tuple(Scope), tenant=None, ttl_s=DAY_S, now=now)
+    return {"Authorization": f"Bearer {token}"}
+
+
+def _start_of(session: Session) -> bytes:
+    return json.dumps(
+        {
+            "roomServerId": f"rooms-{session.region}",
+            "roomId": f"room-{session.number}",
+            "peerId": f"peer-{session.number}",
+            "rtpStreams": [
+                {"kind": "audio", "codecName": "opus", "payloadType": 111, "ssrc": 1, "port": 5004},
+                {"kind": "video", "codecName": "vp8", "payloadType": 96, "ssrc": 2, "port": 5006},
+            ],
+        }
+    ).encode()
+
+
+async def _until(at: float) -> None:
+    await asyncio.sleep(max(0.0, at - time.monotonic()))
