@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from edumeet_recording.cli import configuration, nodes, recordings, services, tokens
+from edumeet_recording.cli import configuration, fleet, nodes, recordings, services, tokens
 from edumeet_recording.cli.outcome import MEANING, failure_of
 from edumeet_recording.cli.printing import stderr
 
@@ -26,6 +26,7 @@ app.command(rich_help_panel=_RUN)(services.demo)
 app.command(rich_help_panel=_RUN)(services.orchestrator)
 app.command(rich_help_panel=_RUN)(services.node)
 app.command("simulate-room", rich_help_panel=_RUN)(services.simulate_room)
+app.command("simulate-fleet", rich_help_panel=_RUN)(fleet.simulate_fleet)
 app.add_typer(recordings.app, name="recordings", rich_help_panel=_ASK)
 app.add_typer(nodes.app, name="nodes", rich_help_panel=_ASK)
 app.command(rich_help_panel=_OPERATE)(tokens.token)

@@ -81,6 +81,11 @@ class Cluster:
         return {**pod, "status": {"phase": "Pending" if boots else "Running"}}
 
 
+def _status(code: int, message: str) -> JSONResponse:
+    body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "code": code}
+    return JSONResponse(body, code)
+
+
 def application(cluster: Cluster) -> Starlette:
     """What serves the cluster's API."""
     return Starlette(routes=cluster.routes)

@@ -5,7 +5,8 @@ All times are seconds of the simulated day.
 
 import math
 import random
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -68,6 +69,19 @@ def _session(chance: random.Random, region: Region) -> tuple[str, float, float]:
         length = chance.uniform(10, 60) * 60
     begins = (local - region.offset_h * 3600) % DAY_S
     return region.name, begins, min(begins + max(length, 60.0), DAY_S)
+
+
+class Crowd:
+    """How many of some spans of time cover a moment."""
+
+    def __init__(self, spans: Iterable[tuple[float, float]]) -> None:
+        found = list(spans)
+        self._begins = sorted(begins for begins, _ in found)
+        self._ends = sorted(ends for _, ends in found)
+
+    def at(self, at_s: float) -> int:
+        """Begun by then, and not ended."""
+        return bisect_right(self._begins, at_s) - bisect_right(self._ends, at_s)
 
 
 def demand(planned: Sequence[Session]) -> list[int]:

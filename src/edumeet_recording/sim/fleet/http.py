@@ -4,14 +4,24 @@ It knows what our own API answers, and no more: a status, a Content-Length, a bo
 """
 
 import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from edumeet_recording.domain.errors import Unavailable
 
+KEPT_S = 3.0
+"""uvicorn closes what was idle for five."""
 _END = b"\r\n\r\n"
 _LENGTH = b"content-length:"
+
+
+@dataclass(frozen=True, slots=True)
+class _Idle:
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    since: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,26 +43,34 @@ class LeanClient:
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         self._head = f"Host: {where.netloc}\r\nContent-Type: application/json\r\n{lines}".encode()
         self._places = asyncio.Semaphore(connections)
-        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._idle: list[_Idle] = []
 
     async def post(self, path: str, body: bytes = b"") -> Answer:
-        """The answer, whatever its status. Raises `Unavailable` where there is none; the request may have been heard."""
+        """The answer, whatever its status. Raises `Unavailable` where none comes, though we may have been heard."""
         head = b"POST %b HTTP/1.1\r\n%bContent-Length: %d\r\n\r\n" % (path.encode(), self._head, len(body))
         async with self._places:
             try:
-                reader, writer = self._idle.pop() if self._idle else await asyncio.open_connection(*self._address)
+                reader, writer = self._kept() or await asyncio.open_connection(*self._address)
                 writer.write(head + body)
                 answer = await _answer(reader)
             except (OSError, asyncio.IncompleteReadError) as error:
                 raise Unavailable(f"POST {path}: {error or type(error).__name__}") from error
-            self._idle.append((reader, writer))
+            self._idle.append(_Idle(reader, writer, time.monotonic()))
         return answer
 
     def close(self) -> None:
         """Close what is kept open."""
-        for _, writer in self._idle:
-            writer.close()
+        for idle in self._idle:
+            idle.writer.close()
         self._idle.clear()
+
+    def _kept(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """A connection that the service will not close while we use it; the last one used is the last to go cold."""
+        if self._idle and time.monotonic() - self._idle[-1].since < KEPT_S:
+            idle = self._idle.pop()
+            return idle.reader, idle.writer
+        self.close()
+        return None
 
 
 async def _answer(reader: asyncio.StreamReader) -> Answer:

@@ -1,12 +1,12 @@
 """A node's WebSocket link that is cheap enough to have thousands of: no task, no timer, frames made by the sender.
 
-The handshake and what comes in are websockets' own; what goes out is written as it is, so that one frame, once made, can
-be sent every second for as long as it says the truth.
+The handshake and what comes in are websockets' own; what goes out is written as it is, so that one frame, once made,
+can be sent every second for as long as it says the truth.
 """
 
 import asyncio
 from collections.abc import Callable
-from urllib.parse import urlsplit
+from typing import cast
 
 from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
@@ -40,11 +40,11 @@ class LeanLink(asyncio.Protocol):
     @classmethod
     async def connect(cls, url: str, token: str, hear: Callable[[str], None], closed: Callable[[], None]) -> "LeanLink":
         """Open a link. Raises `Unavailable` where it is refused or nobody answers."""
-        where = urlsplit(url)
+        where = parse_uri(url)
         link = cls(url, token, hear, closed)
         try:
             async with asyncio.timeout(HANDSHAKE_S):
-                await asyncio.get_running_loop().create_connection(lambda: link, where.hostname, where.port)
+                await asyncio.get_running_loop().create_connection(lambda: link, where.host, where.port)
                 await link._open
         except (OSError, TimeoutError) as error:
             link.abort()
@@ -63,8 +63,8 @@ class LeanLink(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask for the WebSocket."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 -- what TCP connections come with
-        self._transport = transport
+        # uvloop's is none by inheritance
+        self._transport = cast("asyncio.Transport", transport)
         request = self._websocket.connect()
         request.headers["Authorization"] = f"Bearer {self._token}"
         self._websocket.send_request(request)
@@ -84,10 +84,10 @@ class LeanLink(asyncio.Protocol):
                     self._hear(text)
         self._flush()
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         """Say so, once."""
         if not self._open.done():
-            self._open.set_exception(ConnectionError(str(error or "closed during the handshake")))
+            self._open.set_exception(ConnectionError(str(exc or "closed during the handshake")))
         self._closed()
 
     def _answered(self) -> None:

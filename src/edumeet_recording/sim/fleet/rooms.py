@@ -1,4 +1,4 @@
-"""The rooms of a region's room server, as far as the orchestrator can tell: it forwards what it is asked to, to nowhere."""
+"""The rooms of a region's room server, as the orchestrator sees them: what is asked for is forwarded, to nowhere."""
 
 import random
 

@@ -5,7 +5,6 @@ import json
 import secrets
 import socket
 import time
-from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -13,9 +12,9 @@ from pathlib import Path
 
 from edumeet_recording.api.auth import Scope, issue_token
 from edumeet_recording.domain.errors import Unavailable
-from edumeet_recording.domain.placement import capacity_mcpu
+from edumeet_recording.domain.price import capacity_mcpu
 from edumeet_recording.sim.fleet.cluster import NAMESPACE, Cluster, application, kubeconfig
-from edumeet_recording.sim.fleet.day import DAY_S, EARLY_S, REGIONS, Region, Session, demand, sessions
+from edumeet_recording.sim.fleet.day import DAY_S, EARLY_S, REGIONS, Crowd, Region, Session, demand, sessions
 from edumeet_recording.sim.fleet.http import LeanClient
 from edumeet_recording.sim.fleet.machines import Machines
 from edumeet_recording.sim.fleet.measure import Recording, Sample, Watch
@@ -31,15 +30,23 @@ FILLED = 0.75
 """Nodes are made so large that, of those that were asked for, this share is needed at the busiest moment."""
 BOOT_S = 60.0
 """Of the simulated day: from asking for a node until it registers."""
+ROUNDING_MCPU = 0.5
+LEAST_NODES = 1
+"""In each region, at any time."""
 CALLERS = 64
 SETTLE_S = 20.0
-READY_S = 60.0
+READY_S = 20.0
 POLL_S = 0.05
+SAMPLES = 480
+"""Of a day: every three minutes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """`minutes`: how long the day takes. `failures`: machines that are lost in its course. `nodes`: at most, in all."""
+    """`minutes`: how long the day takes. `failures`: machines that are lost in its course.
+
+    `nodes`: how many the busiest moment needs, with some to spare; where it is not `autoscaled`, all of them all day.
+    """
 
     nodes: int
     recordings: int
@@ -47,6 +54,7 @@ class Scenario:
     minutes: float
     replicas: int
     failures: int
+    autoscaled: bool
     seed: int
 
     @property
@@ -73,7 +81,14 @@ class Lived:
 
 
 async def live(scenario: Scenario, folder: Path) -> Lived:
-    """Simulate the day; logs are left in `folder`. Raises `Unavailable` where something does not come up."""
+    """Simulate the day in `folder` (absolute), where logs are left. Raises `Unavailable` where a part is missing."""
+    try:
+        return await _live(scenario, folder)
+    except* Unavailable as failures:
+        raise failures.exceptions[0] from None
+
+
+async def _live(scenario: Scenario, folder: Path) -> Lived:
     planned = sessions(scenario.recordings, scenario.places, scenario.seed)
     fit = _sessions_a_node(scenario, planned)
     watch = Watch(time.monotonic)
@@ -81,7 +96,7 @@ async def live(scenario: Scenario, folder: Path) -> Lived:
         began = time.monotonic()
         await simulation.run(planned, began)
         ended = time.monotonic()
-        node_s: Counter[str] = Counter()
+        node_s = dict.fromkeys(simulation.rooms, 0.0)
         for machine in [*simulation.machines.gone, *simulation.machines.all.values()]:
             node_s[machine.region] += max(0.0, (machine.paid_to or ended) - max(machine.paid_from, began))
         cpu_s = {process.name: process.cpu_s() for process in simulation.replicas}
@@ -127,7 +142,9 @@ class _Simulation:
             ]
             urls = [(await replica.answer())["url"] for replica in replicas]
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            machines = Machines(urls, fit * SESSION_MCPU / capacity_mcpu(1), cluster_url, watch, registration_secret)
+            machines = Machines(
+                urls, (fit * SESSION_MCPU + ROUNDING_MCPU) / capacity_mcpu(1), cluster_url, watch, registration_secret
+            )
             cluster = Cluster(machines, tasks, BOOT_S / scenario.speed)
             rooms = {place.name: FleetRooms(scenario.seed) for place in scenario.places}
             stop = asyncio.Event()
@@ -138,6 +155,10 @@ class _Simulation:
             tasks.create_task(serve(application(cluster), listening, stop, lambda: None))
             callers = [LeanClient(url, _authorization(jwt_secret), CALLERS) for url in urls]
             simulation = cls(scenario, watch, machines, cluster, rooms, replicas, callers)
+            if not scenario.autoscaled:
+                for number in range(scenario.nodes):
+                    place = scenario.places[number % scenario.regions]
+                    machines.start(tasks, f"node-{number}", place.name, 0)
             try:
                 await simulation.ready()
                 yield simulation
@@ -153,11 +174,15 @@ class _Simulation:
         """Until each region has a node."""
         try:
             async with asyncio.timeout(READY_S):
-                while {each.region for each in self.machines.all.values() if each.runs} < self.rooms.keys():
+                while not self._is_ready():  # noqa: ASYNC110 - nodes come and go, and nobody tells
                     await asyncio.sleep(POLL_S)
         except TimeoutError as error:
             words = self.replicas[0].last_words()
             raise Unavailable(f"not every region has a node after {READY_S:g} s: {words}") from error
+
+    def _is_ready(self) -> bool:
+        running = [each.region for each in self.machines.all.values() if each.runs]
+        return {*running} == self.rooms.keys() and (self.scenario.autoscaled or len(running) == self.scenario.nodes)
 
     async def run(self, planned: Sequence[Session], began: float) -> None:
         """The day, and a while for what is still under way at its end."""
@@ -194,22 +219,25 @@ class _Simulation:
             self.watch.refusals.append(f"stop: {stopped.status} {stopped.body[:200]!r}")
 
     async def _sample(self, planned: Sequence[Session], began: float) -> None:
-        """Look at the fleet ten times an hour of the day; room servers tell who is in their rooms."""
+        """Look at the fleet now and then; room servers tell who is in their rooms."""
         speed = self.scenario.speed
-        step_s = DAY_S / 240
-        for number in range(1, 240):
-            at_s = number * step_s
+        spans = {
+            place: [(each.begins_s, each.ends_s) for each in planned if each.region == place] for place in self.rooms
+        }
+        recorded = {place: Crowd(ours) for place, ours in spans.items()}
+        there = {place: Crowd((begins - EARLY_S, ends) for begins, ends in ours) for place, ours in spans.items()}
+        for number in range(1, SAMPLES):
+            at_s = number * DAY_S / SAMPLES
             await _until(began + at_s / speed)
             waiting = self.watch.waiting()
             machines = list(self.machines.all.values())
             for place, rooms in self.rooms.items():
-                ours = [each for each in planned if each.region == place]
-                rooms.peers = sum(each.begins_s - EARLY_S <= at_s < each.ends_s for each in ours)
+                rooms.peers = there[place].at(at_s)
                 self.watch.samples.append(
                     Sample(
                         at_s=at_s,
                         region=place,
-                        sessions=sum(each.begins_s <= at_s < each.ends_s for each in ours),
+                        sessions=recorded[place].at(at_s),
                         waiting=waiting.get(place, 0),
                         nodes_paid=sum(each.region == place for each in machines),
                         nodes_running=sum(each.region == place and each.runs for each in machines),
@@ -230,7 +258,7 @@ class _Simulation:
 def _settings(scenario: Scenario, fit: int, kubeconfig_file: Path) -> dict[str, str]:
     """Of the orchestrators: what is a time of the day runs as fast as the day."""
     policy = {
-        "minNodes": 1,
+        "minNodes": LEAST_NODES,
         "maxNodes": scenario.nodes,
         "nodeMcpu": fit * SESSION_MCPU,
         "leadTimeS": BOOT_S / scenario.speed,
@@ -242,7 +270,7 @@ def _settings(scenario: Scenario, fit: int, kubeconfig_file: Path) -> dict[str, 
         "PORT": "0",
         "LOG_FORMAT": "json",
         "LOG_LEVEL": "warning",
-        "AUTOSCALE_PROVIDER": "kubernetes",
+        "AUTOSCALE_PROVIDER": "kubernetes" if scenario.autoscaled else "advisory",
         "AUTOSCALE_POLICY": json.dumps({"*": policy, **{place.name: {} for place in scenario.places}}),
         "KUBECONFIG": str(kubeconfig_file),
         "KUBERNETES_NAMESPACE": NAMESPACE,
