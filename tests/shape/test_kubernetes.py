@@ -9,6 +9,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from edumeet_recording.api import metrics
 from edumeet_recording.config import NodeSettings, OrchestratorSettings
 from edumeet_recording.providers import kubernetes
 
@@ -77,6 +78,15 @@ def test_what_is_referred_to_is_there() -> None:
         "Deployment",
         _named("ScaledObject", "edumeet-recording-node-eu-north-1")["spec"]["scaleTargetRef"]["name"],
     ) in there
+
+
+def test_keda_follows_a_number_that_there_is() -> None:
+    (trigger,) = _named("ScaledObject", "edumeet-recording-node-eu-north-1")["spec"]["triggers"]
+    query = trigger["metadata"]["query"]
+    source = Path(metrics.__file__).read_text()
+    followed = re.findall(r"edumeet_recording_(\w+)", query)
+    assert len(followed) == 1
+    assert f'"{followed[0]}"' in source
 
 
 def test_the_orchestrator_may_do_what_its_provider_does() -> None:

@@ -64,8 +64,6 @@ def simulate_fleet(
     folder.mkdir(parents=True, exist_ok=True)
     stderr.print(f"a day in {minutes:g} minutes …", style="dim")
     with tempfile.TemporaryDirectory(prefix="state-", dir=folder) as state:
-        # PostgreSQL runs as another user where we are root
-        Path(state).chmod(0o755)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             lived = runner.run(live(scenario, Path(state)))
         for log in Path(state).glob("*.log"):

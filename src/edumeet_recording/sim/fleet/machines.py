@@ -122,6 +122,8 @@ class Machines:
     async def _linked(self, machine: Machine, token: str) -> None:
         """Until the link is gone."""
         machine.lost.clear()
+        # what it holds outlives its link, as a real node's does
+        node = machine.node = machine.node or FleetNode(machine.node_id, self._observer, _epoch_s)
 
         def hear(text: str) -> None:
             if not node.hear(text):
@@ -129,8 +131,6 @@ class Machines:
 
         url = f"{machine.base_url.replace('http', 'ws', 1)}/api/nodes/ffmpeg-nodes/{machine.node_id}/link"
         link = await LeanLink.connect(url, token, hear, machine.lost.set)
-        # what it holds outlives its link, as a real node's does
-        node = machine.node = machine.node or FleetNode(machine.node_id, self._observer, _epoch_s)
         node.linked(link.send, VERSION)
         machine.link = link
         try:
