@@ -145,6 +145,9 @@ class OrchestratorSettings(CommonSettings):
     room_server_timeout_s: Seconds = Field(
         30, description="A room server that has sent heartbeats and stops for this long is unhealthy."
     )
+    room_server_grace_s: Seconds = Field(
+        120, description="A recording whose room server is lost waits this long for it, then is finalized as it is."
+    )
     room_server_request_timeout_s: Seconds = Field(5, description="Time a room server has to answer one request.")
     room_server_srtp: Literal[
         "none", "AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32", "AEAD_AES_128_GCM", "AEAD_AES_256_GCM"

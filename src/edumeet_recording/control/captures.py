@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.conduct import note_failure
 from edumeet_recording.control.processing import finalize_done, finalize_failed
+from edumeet_recording.control.room_servers import note_returned
 from edumeet_recording.control.streams import note_changes
 from edumeet_recording.control.transitions import capture_over, limits_of, signal
 from edumeet_recording.domain.capture import LIVE, CaptureState
 from edumeet_recording.domain.job import JobSignal, Reason
-from edumeet_recording.store import captures, jobs
+from edumeet_recording.store import captures, forwardings, jobs
 from edumeet_recording.store.captures import Capture
 from edumeet_recording.store.transaction import Channel, Transactor, Tx
 from edumeet_recording.wire.node_link import (
@@ -58,7 +59,7 @@ class CaptureCommands:
         if job.forwarding == "room-server":
             tx.hint(Channel.FORWARDING)
             return
-        await captures.forward(tx.conn, capture.id, capture.streams)
+        await forwardings.forward(tx.conn, capture.id, capture.streams)
         ports = [port.model_dump(by_alias=True) for port in report.ports]
         data = {"epoch": capture.epoch, "nodeId": capture.node_id, "ip": report.ip, "ports": ports}
         await jobs.note(tx.conn, job.id, event="rtp_forwarding", now=tx.now, data=data)
@@ -75,6 +76,7 @@ class CaptureCommands:
             data = {"captureId": capture.id, "nodeId": capture.node_id, "epoch": capture.epoch}
             limits = limits_of(self.settings)
             await signal(tx, limits, job, JobSignal.MEDIA, data=data, at=first_packet_at, attempts=0)
+            await note_returned(tx, job)
 
     async def lost(self, capture_id: str, reason: Reason, detail: str) -> None:
         """A capture that will not come back; its job is placed again, or finalized."""

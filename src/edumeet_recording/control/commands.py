@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import structlog
@@ -16,10 +16,12 @@ from edumeet_recording.control.dispatch import place_job
 from edumeet_recording.control.fleet import LiveFleet
 from edumeet_recording.control.node_links import apply_heartbeat, desired_of
 from edumeet_recording.control.redundancy import place_standby
+from edumeet_recording.control.room_servers import room_server_back
 from edumeet_recording.control.transitions import end_recording, limits_of, signal
 from edumeet_recording.domain.deadlines import deadline_after
 from edumeet_recording.domain.errors import Conflict, InvalidRequest, NoCapacity, NotFound, Unauthenticated
 from edumeet_recording.domain.job import FINAL, Job, JobSignal, JobStatus, Reason
+from edumeet_recording.domain.liveness import Verdict
 from edumeet_recording.domain.price import capacity_mcpu, price
 from edumeet_recording.domain.request import (
     FFmpegNodeRegistration,
@@ -161,6 +163,8 @@ class Commands:
             return await nodes.register_room_server(tx.conn, new, _digest(fresh), tx.now)
 
         created = await self.db.run(work)
+        if not created:
+            await room_server_back(self.db, new.server_id)
         log.info("room_server_registered", server_id=new.server_id, url=new.url, region=new.region)
         return Registered(new.server_id, fresh, created)
 
@@ -187,10 +191,20 @@ class Commands:
         held = await nodes.by_id(tx.conn, kind, node_id)
         if held is None or _token_fits(held, token):
             return
-        quiet_s = self.settings.heartbeat_timeout_s if kind == "ffmpeg-node" else self.settings.room_server_timeout_s
-        beats = held.last_heartbeat is not None and tx.now - held.last_heartbeat < timedelta(seconds=quiet_s)
-        if beats or held.linked_replica is not None:
+        if self._is_alive(held, tx.now):
             raise Conflict(f"{node_id} is alive, and only its own token can register it again", code="node_alive")
+
+    def _is_alive(self, held: NodeRecord, now: datetime) -> bool:
+        if held.linked_replica is not None:
+            return True
+        if held.last_heartbeat is None or (held.health_reason or "").startswith(Verdict.DEAD):
+            return False
+        if held.kind == "ffmpeg-node":
+            return now - held.last_heartbeat < timedelta(seconds=self.settings.heartbeat_timeout_s)
+        # a room server keeps no token: restarted, it cannot show the one that it had before its link closed
+        if held.unlinked_at is not None and held.last_heartbeat <= held.unlinked_at:
+            return False
+        return now - held.last_heartbeat < timedelta(seconds=self.settings.room_server_timeout_s)
 
     async def authenticate_node(self, kind: NodeKind, node_id: str, token: str | None) -> None:
         """Raises `Unauthenticated` unless `token` is the one that this node got at registration."""
@@ -240,9 +254,11 @@ class Commands:
 
     async def room_server_heartbeat(self, beat: RoomHeartbeat) -> None:
         """The posted heartbeat of a room server."""
-        await self.db.run(
+        was_away = await self.db.run(
             lambda tx: nodes.store_room_heartbeat(tx.conn, beat.server_id, beat.rooms, beat.peers, tx.now)
         )
+        if was_away:
+            await room_server_back(self.db, beat.server_id)
 
 
 async def _job_of(tx: Tx, job_id: str, tenant: str | None) -> Job:

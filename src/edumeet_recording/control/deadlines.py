@@ -1,11 +1,9 @@
 """Carries out what `domain/deadlines.py` says is due."""
 
-from datetime import datetime
-
 from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.transitions import capture_over, end_recording, limits_of, settle, signal
 from edumeet_recording.domain.capture import LIVE, CaptureState
-from edumeet_recording.domain.deadlines import Limits, due
+from edumeet_recording.domain.deadlines import Heard, Limits, due
 from edumeet_recording.domain.job import JobSignal, JobStatus, Reason
 from edumeet_recording.store import captures, jobs
 from edumeet_recording.store.transaction import Transactor, Tx
@@ -15,14 +13,14 @@ async def deadline_tick(db: Transactor, settings: OrchestratorSettings) -> None:
     """End the states that have lasted too long, and settle stopping jobs that were left behind."""
     limits = limits_of(settings)
 
-    async def read(tx: Tx) -> list[tuple[str, datetime | None]]:
+    async def read(tx: Tx) -> list[tuple[str, Heard]]:
         found = await jobs.in_time(tx.conn, tx.now)
-        return [(job.id, last) for job, last in found if due(job, last, tx.now, limits) is not None]
+        return [(job.id, heard) for job, heard in found if due(job, heard, tx.now, limits) is not None]
 
-    for job_id, last_packet_at in await db.read(read):
+    for job_id, heard in await db.read(read):
 
-        async def work(tx: Tx, job_id: str = job_id, last: datetime | None = last_packet_at) -> None:
-            await _carry_out(tx, limits, job_id, last)
+        async def work(tx: Tx, job_id: str = job_id, heard: Heard = heard) -> None:
+            await _carry_out(tx, limits, job_id, heard)
 
         await db.run(work)
     for left in await db.read(lambda tx: jobs.to_settle(tx.conn)):
@@ -35,9 +33,9 @@ async def deadline_tick(db: Transactor, settings: OrchestratorSettings) -> None:
         await db.run(settle_left)
 
 
-async def _carry_out(tx: Tx, limits: Limits, job_id: str, last_packet_at: datetime | None) -> None:
+async def _carry_out(tx: Tx, limits: Limits, job_id: str, heard: Heard) -> None:
     job = await jobs.locked(tx.conn, job_id)
-    verdict = None if job is None else due(job, last_packet_at, tx.now, limits)
+    verdict = None if job is None else due(job, heard, tx.now, limits)
     if job is None or verdict is None:
         return
     if job.status is JobStatus.PENDING:

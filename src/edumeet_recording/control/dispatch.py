@@ -9,8 +9,8 @@ import structlog
 
 from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.fleet import LiveFleet
-from edumeet_recording.control.transitions import limits_of, signal
-from edumeet_recording.domain.capture import LIVE, CaptureRole
+from edumeet_recording.control.transitions import capture_over, limits_of, signal
+from edumeet_recording.domain.capture import LIVE, CaptureRole, CaptureState
 from edumeet_recording.domain.codecs import Kind
 from edumeet_recording.domain.job import CAPTURING, Job, JobSignal, JobStatus, Reason
 from edumeet_recording.domain.placement import Placement, PlacementRequest
@@ -97,17 +97,30 @@ async def place_job(tx: Tx, settings: OrchestratorSettings, fleet: LiveFleet, jo
 
 
 async def _move(tx: Tx, settings: OrchestratorSettings, fleet: LiveFleet, capture: Capture) -> None:
-    """Begin a successor on another node; the capture goes on until that one receives. Without room it stays."""
+    """Begin a successor on another node; the capture goes on until that one receives. Without room it stays.
+
+    One whose room server sends other streams now may be followed on its own node. It gets no media any more: without
+    room for both it gives way.
+    """
     job = await jobs.locked(tx.conn, capture.job_id)
     if job is None or job.status not in CAPTURING:
         return
     if not await captures.leave(tx.conn, capture.id):
         return
-    node_id, placement = await claim_node(tx, fleet, job, capture.role, without=frozenset({capture.node_id}))
+    changed = capture.forwarding == "changed"
+    without = frozenset[str]() if changed else frozenset({capture.node_id})
+    node_id, placement = await claim_node(tx, fleet, job, capture.role, without=without)
     if node_id is not None:
-        await assign(tx, settings, job, node_id, role=capture.role, event="moving", decision=placement.record(node_id))
+        event = "following" if changed else "moving"
+        await assign(tx, settings, job, node_id, role=capture.role, event=event, decision=placement.record(node_id))
         return
     await captures.keep(tx.conn, capture)
+    if changed:
+        detail = "the room server sends other streams now, and no node has room for both"
+        await capture_over(
+            tx, limits_of(settings), capture, CaptureState.LOST, reason=Reason.ROOM_SERVER_LOST, detail=detail
+        )
+        return
     log.warning("capture_cannot_move", capture_id=capture.id, node_id=capture.node_id, reason=placement.explanation)
 
 

@@ -3,18 +3,21 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import structlog
 
 from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.room_links import RoomLinks
+from edumeet_recording.control.room_servers import note_lost, note_returned
 from edumeet_recording.control.transitions import retry_at
 from edumeet_recording.domain.codecs import Kind
 from edumeet_recording.domain.errors import Unavailable
 from edumeet_recording.domain.job import Reason
 from edumeet_recording.rooms.base import RoomServer, RoomServerRefused, RoomServerUnreachable
-from edumeet_recording.store import captures, jobs, nodes
-from edumeet_recording.store.captures import Forwarding
+from edumeet_recording.store import forwardings, jobs, nodes
+from edumeet_recording.store.captures import Capture
+from edumeet_recording.store.forwardings import Forwarding
 from edumeet_recording.store.transaction import Channel, Transactor, Tx
 from edumeet_recording.wire.node_link import Stream
 from edumeet_recording.wire.room_link import (
@@ -29,8 +32,10 @@ from edumeet_recording.wire.room_link import (
 
 log = structlog.get_logger()
 
-STOP_ATTEMPTS = 10
-"""A room server that cannot be told to stop for this often is left alone: the node's port is closed anyway."""
+STOP_ATTEMPTS = 120
+"""A room server that cannot be told to stop for an hour is gone, and its forwardings with it."""
+LOST_S = 60.0
+"""A lost capture is sent to for this long where nobody follows it but another role receives: it may only be cut off."""
 
 
 @dataclass(slots=True)
@@ -51,8 +56,11 @@ class ForwardingLoop:
     async def tick(self) -> None:
         """Begin to tell every room server what it is still to be told."""
         linked, leading = self.links.linked, self.leading()
-        start = await self.db.read(lambda tx: captures.to_forward(tx.conn, linked, leading, tx.now))
-        stop = await self.db.read(lambda tx: captures.to_unforward(tx.conn, linked, leading, tx.now))
+        start = await self.db.read(lambda tx: forwardings.to_forward(tx.conn, linked, leading, tx.now))
+        lost_for = timedelta(seconds=LOST_S)
+        stop = await self.db.read(
+            lambda tx: forwardings.to_unforward(tx.conn, linked, leading, tx.now, tx.now - lost_for)
+        )
         for forwarding, tell in [(each, self._configure) for each in start] + [(each, self._stop) for each in stop]:
             if forwarding.capture.id not in self._busy:
                 self._busy[forwarding.capture.id] = self.tasks.create_task(self._tell(forwarding, tell))
@@ -83,14 +91,17 @@ class ForwardingLoop:
         except RoomServerRefused as error:
             await self._failed(wanted, Reason.ROOM_SERVER_REFUSED, error.message)
         else:
-            await self._configured(wanted, streams)
+            if wanted.capture.forwarding == "none":
+                await self._configured(wanted, streams)
+            else:
+                await self._confirmed(wanted.capture, streams)
 
     async def _configured(self, wanted: Forwarding, streams: tuple[Stream, ...]) -> None:
         capture = wanted.capture
 
         async def work(tx: Tx) -> None:
             await jobs.locked(tx.conn, capture.job_id)
-            if await captures.forward(tx.conn, capture.id, streams) is None:
+            if await forwardings.forward(tx.conn, capture.id, streams) is None:
                 return
             await nodes.raise_revision(tx.conn, capture.node_id)
             data = {"epoch": capture.epoch, "nodeId": capture.node_id, "ip": capture.ip, "ports": capture.ports}
@@ -100,14 +111,33 @@ class ForwardingLoop:
 
         await self.db.run(work)
 
+    async def _confirmed(self, capture: Capture, streams: tuple[Stream, ...]) -> None:
+        """It was away, and was asked again: either it still sends what it did, or the next epoch must follow."""
+        same = streams == capture.streams
+
+        async def work(tx: Tx) -> None:
+            job = await jobs.locked(tx.conn, capture.job_id)
+            if not await forwardings.settle_doubt(tx.conn, capture.id, "configured" if same else "changed"):
+                return
+            if same and job is not None:
+                await note_returned(tx, job)
+            tx.hint(Channel.DISPATCH)
+
+        await self.db.run(work)
+
     async def _failed(self, wanted: Forwarding, reason: Reason, detail: str) -> None:
         capture = wanted.capture
         log.warning("forwarding_failed", job_id=capture.job_id, reason=reason, detail=detail)
 
         async def work(tx: Tx) -> None:
-            await jobs.locked(tx.conn, capture.job_id)
+            job = await jobs.locked(tx.conn, capture.job_id)
             again = retry_at(capture.forwarding_attempts, tx.now)
-            await captures.fail_forwarding(tx.conn, capture.id, detail, again)
+            await forwardings.fail_forwarding(tx.conn, capture.id, detail, again)
+            if capture.forwarding != "none":
+                # it records already, or did: whoever has come back and refuses has lost what it sent
+                if job is not None and reason is Reason.ROOM_SERVER_REFUSED:
+                    await note_lost(tx, job, f"it does not send any more: {detail}")
+                return
             data = {"reason": reason, "detail": detail, "attempt": capture.forwarding_attempts + 1}
             await jobs.note(
                 tx.conn, capture.job_id, event="forwarding_failed", now=tx.now, data=data, reason=reason, detail=detail
@@ -128,12 +158,12 @@ class ForwardingLoop:
             if capture.forwarding_attempts < STOP_ATTEMPTS:
                 await self._stop_later(over, unreachable.message)
                 return
-        await self.db.run(lambda tx: captures.end_forwarding(tx.conn, capture.id, error))
+        await self.db.run(lambda tx: forwardings.end_forwarding(tx.conn, capture.id, error))
 
     async def _stop_later(self, over: Forwarding, detail: str) -> None:
         capture = over.capture
         await self.db.run(
-            lambda tx: captures.fail_forwarding(
+            lambda tx: forwardings.fail_forwarding(
                 tx.conn, capture.id, detail, retry_at(capture.forwarding_attempts, tx.now)
             )
         )

@@ -9,6 +9,7 @@ import structlog
 
 from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.captures import CaptureCommands
+from edumeet_recording.control.room_servers import room_server_back, room_server_lost
 from edumeet_recording.domain.liveness import PROBES, Probe, Verdict, judge
 from edumeet_recording.store import conduct, nodes
 from edumeet_recording.store.nodes import NodeKind, SilentNode
@@ -22,6 +23,8 @@ MISSED_S = 1.5
 """One heartbeat, sent each second, is missing."""
 NOT_CONNECTED = "has not connected yet"
 HEALTHY = "returned"
+ROOM_MISSED_S = 12.0
+"""Two heartbeats of a room server, sent each few seconds, are missing."""
 PROBE_PAUSE_S = 0.1
 PROBE_TIMEOUT_S = 1.0
 
@@ -56,8 +59,8 @@ class HealthLoop:
         suspects = await self.db.run(
             lambda tx: nodes.silent_ffmpeg_nodes(tx.conn, tx.now - timedelta(seconds=MISSED_S))
         )
-        timeout = timedelta(seconds=self.settings.room_server_timeout_s)
-        rooms = await self.db.read(lambda tx: nodes.silent_room_servers(tx.conn, tx.now - timeout))
+        missed = timedelta(seconds=min(ROOM_MISSED_S, self.settings.room_server_timeout_s))
+        rooms = await self.db.read(lambda tx: nodes.silent_room_servers(tx.conn, tx.now - missed))
         async with asyncio.TaskGroup() as tasks:
             for suspect in suspects:
                 tasks.create_task(self._judge_ffmpeg_node(suspect, now, counted_from))
@@ -77,16 +80,25 @@ class HealthLoop:
             await self.captures.node_lost(node.id, f"{verdict}: {evidence}")
 
     async def _judge_room_server(self, room: SilentNode, now: datetime, counted_from: datetime) -> None:
-        """A room server may speak by HTTP only: without a heartbeat ever, a probe that answers is health enough."""
+        """A room server may speak by HTTP only: without a heartbeat ever, a probe that answers is health enough.
+
+        One that may not be reached at all, behind its link, has a moment to open another before a refusal counts.
+        """
         probes, evidence = await self._probe_again(room.url)
-        if room.last_heartbeat is None and Probe.ANSWERED in probes:
-            await self._record("room-server", room, HEALTHY, evidence)
-            return
-        silence_s = 0.0
-        if room.last_heartbeat is not None:
+        if room.last_heartbeat is None:
+            verdict = HEALTHY if Probe.ANSWERED in probes else judge(0.0, self.settings.room_server_timeout_s, probes)
+        else:
             silence_s = (now - max(room.last_heartbeat, counted_from)).total_seconds()
+            away_s = (now - max(room.last_heartbeat, room.unlinked_at or room.last_heartbeat)).total_seconds()
+            counted = probes if away_s >= RECONNECT_S else ()
+            verdict = judge(silence_s, self.settings.room_server_timeout_s, counted)
             evidence = f"its heartbeats have stopped; {evidence}"
-        await self._record("room-server", room, judge(silence_s, self.settings.room_server_timeout_s, probes), evidence)
+        if not await self._record("room-server", room, verdict, evidence):
+            return
+        if verdict is Verdict.DEAD:
+            await room_server_lost(self.db, room.id, evidence)
+        elif verdict == HEALTHY and not room.is_healthy:
+            await room_server_back(self.db, room.id)
 
     async def _record(self, kind: NodeKind, node: SilentNode, verdict: str, evidence: str) -> bool:
         """Keep a verdict, and tell of a new one; False where the node has been heard meanwhile."""
@@ -117,6 +129,8 @@ class HealthLoop:
             await asyncio.sleep(PROBE_PAUSE_S if number else 0)
             probe, evidence = await self._probe(url)
             probes.append(probe)
+            if probe is Probe.ANSWERED:
+                break
         return probes, evidence
 
     async def _probe(self, url: str) -> tuple[Probe, str]:

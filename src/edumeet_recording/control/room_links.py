@@ -1,14 +1,17 @@
 """The links of room servers: requests down, results and heartbeats up."""
 
+from collections.abc import Awaitable, Callable
+
 import structlog
 from pydantic import ValidationError
 
 from edumeet_recording.control.link_transport import LinkClosed, LinkTransport
 from edumeet_recording.control.node_links import PROTOCOL_ERROR, REPLACED
+from edumeet_recording.control.room_servers import room_server_back
 from edumeet_recording.rooms.base import RoomServerUnreachable
 from edumeet_recording.rooms.link import LinkedRoomServer
 from edumeet_recording.store import nodes
-from edumeet_recording.store.transaction import Channel, Transactor
+from edumeet_recording.store.transaction import Channel, Transactor, Tx
 from edumeet_recording.wire.room_link import ROOM_MESSAGE, RoomHeartbeat, RoomHello
 
 log = structlog.get_logger()
@@ -47,9 +50,11 @@ class RoomLinks:
         self._servers[server_id] = (server, transport)
         if older is not None:
             await older[1].close(REPLACED, "replaced by a newer link")
-        await self._beat(server_id, RoomHeartbeat(server_id=server_id), linked=True)
-        log.info("room_server_linked", server_id=server_id)
         try:
+            await self._db.run(lambda tx: nodes.link(tx.conn, "room-server", server_id, self._replica))
+            await self._beat(server_id, RoomHeartbeat(server_id=server_id))
+            log.info("room_server_linked", server_id=server_id)
+            await room_server_back(self._db, server_id)
             await self._read(server_id, server, transport)
         except LinkClosed:
             pass
@@ -57,7 +62,7 @@ class RoomLinks:
             server.close()
             if self._servers.get(server_id, (None,))[0] is server:
                 del self._servers[server_id]
-                await self._db.run(lambda tx: nodes.unlink(tx.conn, "room-server", server_id, self._replica, tx.now))
+                await self._db.run(self._unlink(server_id))
             log.info("room_server_link_closed", server_id=server_id)
 
     async def _read(self, server_id: str, server: LinkedRoomServer, transport: LinkTransport) -> None:
@@ -77,13 +82,15 @@ class RoomLinks:
                 case _:
                     server.deliver(message)
 
-    async def _beat(self, server_id: str, beat: RoomHeartbeat, *, linked: bool = False) -> None:
-        async with self._db.pool.acquire() as conn, conn.transaction():
-            if linked:
-                await nodes.link(conn, "room-server", server_id, self._replica)
+    async def _beat(self, server_id: str, beat: RoomHeartbeat) -> None:
         await self._db.run(lambda tx: nodes.store_room_heartbeat(tx.conn, server_id, beat.rooms, beat.peers, tx.now))
-        if linked:
-            self._db.notifier.hint(Channel.FORWARDING, "")
+
+    def _unlink(self, server_id: str) -> Callable[[Tx], Awaitable[None]]:
+        async def work(tx: Tx) -> None:
+            await nodes.unlink(tx.conn, "room-server", server_id, self._replica, tx.now)
+            tx.hint(Channel.HEALTH)
+
+        return work
 
     async def goaway(self) -> None:
         """Close every link: this replica goes down."""

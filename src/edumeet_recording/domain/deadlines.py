@@ -16,6 +16,15 @@ class Limits:
     max_duration_s: float
     drain_deadline_s: float
     interrupted_deadline_s: float
+    room_server_grace_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """When a recording was last heard of. `room_lost_at`: since when it is not known whether its room server sends."""
+
+    last_packet_at: datetime | None = None
+    room_lost_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +47,10 @@ def deadline_after(status: JobStatus, now: datetime, limits: Limits) -> datetime
     return None if seconds is None else now + timedelta(seconds=seconds)
 
 
-def due(job: Job, last_packet_at: datetime | None, now: datetime, limits: Limits) -> Due | None:
+def due(job: Job, heard: Heard, now: datetime, limits: Limits) -> Due | None:
     """What has to happen to `job` by `now`, or None. Processing is bounded by its lease and attempts instead."""
     if job.status is JobStatus.RECORDING:
-        return _recording_due(job, last_packet_at, now, limits)
+        return _recording_due(job, heard, now, limits)
     overdue = job.deadline is not None and now >= job.deadline
     match job.status if overdue else None:
         case JobStatus.PENDING:
@@ -66,10 +75,22 @@ def _never_started(job: Job, limits: Limits) -> Due:
     return Due(JobSignal.EXPIRED, Reason.NO_MEDIA, f"no RTP packet came within {limits.no_media_timeout_s:g} s")
 
 
-def _recording_due(job: Job, last_packet_at: datetime | None, now: datetime, limits: Limits) -> Due | None:
+def _recording_due(job: Job, heard: Heard, now: datetime, limits: Limits) -> Due | None:
     longest = min(job.options.max_duration_s or limits.max_duration_s, limits.max_duration_s)
     if job.started_at is not None and now >= job.started_at + timedelta(seconds=longest):
         return Due(JobSignal.STOP, Reason.MAX_DURATION, f"recorded for {longest:g} s")
-    if last_packet_at is not None and now >= last_packet_at + timedelta(seconds=limits.media_ended_timeout_s):
+    silent = timedelta(0) if heard.last_packet_at is None else now - heard.last_packet_at
+    if silent >= timedelta(seconds=limits.media_ended_timeout_s):
         return Due(JobSignal.STOP, Reason.MEDIA_ENDED, f"no RTP packet for {limits.media_ended_timeout_s:g} s")
-    return None
+    return _room_server_due(job, heard, now, limits)
+
+
+def _room_server_due(job: Job, heard: Heard, now: datetime, limits: Limits) -> Due | None:
+    """Packets that still come show that a room server only seems to be lost."""
+    if job.reason != Reason.ROOM_SERVER_LOST or heard.room_lost_at is None:
+        return None
+    since = max(heard.room_lost_at, heard.last_packet_at or heard.room_lost_at)
+    if now < since + timedelta(seconds=limits.room_server_grace_s):
+        return None
+    waited = f"the room server did not send again within {limits.room_server_grace_s:g} s"
+    return Due(JobSignal.STOP, Reason.ROOM_SERVER_LOST, f"{waited}: {job.reason_detail}")

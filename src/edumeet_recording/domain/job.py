@@ -115,6 +115,7 @@ class Reason(StrEnum):
     MEDIA_ENDED = "media_ended"
     ROOM_SERVER_UNREACHABLE = "room_server_unreachable"
     ROOM_SERVER_REFUSED = "room_server_refused"
+    ROOM_SERVER_LOST = "room_server_lost"
     NO_CAPACITY = "no_capacity"
     SRTP_ERROR = "srtp_error"
     NODE_LOST = "node_lost"

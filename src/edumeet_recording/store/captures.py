@@ -35,19 +35,8 @@ class Capture:
     first_packet_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Forwarding:
-    """A capture whose room server is to be told something, with what that takes."""
-
-    capture: Capture
-    room_server_id: str
-    room_server_url: str
-    room_id: str
-    peer_id: str
-    requested: tuple[dict[str, Any], ...]
-
-
-def _capture_of(row: asyncpg.Record) -> Capture:
+def capture_of(row: asyncpg.Record) -> Capture:
+    """The capture of a row of `captures`."""
     return Capture(
         id=row["id"],
         job_id=row["job_id"],
@@ -103,17 +92,17 @@ async def locked(conn: Connection, capture_id: str) -> Capture | None:
     if await _sql.lock_job_of(conn, id=capture_id) is None:
         return None
     row = await _sql.capture_by_id(conn, id=capture_id)
-    return None if row is None else _capture_of(row)
+    return None if row is None else capture_of(row)
 
 
 async def of_job(conn: Connection, job_id: str) -> list[Capture]:
     """All captures of a job, oldest epoch first."""
-    return [_capture_of(row) async for row in _sql.captures_of_job(conn, job_id=job_id)]
+    return [capture_of(row) async for row in _sql.captures_of_job(conn, job_id=job_id)]
 
 
 async def live_of_node(conn: Connection, node_id: str) -> list[Capture]:
     """What a node records, or was told to."""
-    return [_capture_of(row) async for row in _sql.live_captures_of_node(conn, node_id=node_id)]
+    return [capture_of(row) async for row in _sql.live_captures_of_node(conn, node_id=node_id)]
 
 
 async def nodes_of_room(conn: Connection, room_server_id: str, room_id: str) -> frozenset[str]:
@@ -123,8 +112,8 @@ async def nodes_of_room(conn: Connection, room_server_id: str, room_id: str) -> 
 
 
 async def to_move(conn: Connection) -> list[Capture]:
-    """Live captures on draining nodes that have no successor yet."""
-    return [_capture_of(row) async for row in _sql.captures_to_move(conn)]
+    """Live captures that have no successor yet, on draining nodes or with streams that are not sent any more."""
+    return [capture_of(row) async for row in _sql.captures_to_move(conn)]
 
 
 async def leave(conn: Connection, capture_id: str) -> bool:
@@ -150,7 +139,7 @@ async def promote(conn: Connection, job_id: str) -> None:
 
 async def late(conn: Connection, before: datetime) -> list[Capture]:
     """Captures assigned before `before` that their node has not prepared."""
-    return [_capture_of(row) async for row in _sql.late_captures(conn, before=before)]
+    return [capture_of(row) async for row in _sql.late_captures(conn, before=before)]
 
 
 async def has_media(conn: Connection, job_id: str) -> bool:
@@ -167,21 +156,6 @@ async def prepare(conn: Connection, node_id: str, report: CaptureReport, now: da
     """The node's ports are open; the job's id, or None where the capture was not waiting for that."""
     ports = [port.model_dump(by_alias=True) for port in report.ports]
     return await _sql.prepare_capture(conn, id=report.capture_id, node_id=node_id, ip=report.ip, ports=ports, now=now)
-
-
-async def forward(conn: Connection, capture_id: str, streams: Sequence[Stream]) -> str | None:
-    """The sender knows where to send; the node's id, or None where the capture is not wanted any more."""
-    return await _sql.forward_capture(conn, id=capture_id, streams=stream_rows(streams))
-
-
-async def fail_forwarding(conn: Connection, capture_id: str, error: str, retry_at: datetime) -> None:
-    """The room server could not be told."""
-    await _sql.fail_forwarding(conn, id=capture_id, error=error, retry_at=retry_at)
-
-
-async def end_forwarding(conn: Connection, capture_id: str, error: str | None) -> None:
-    """The room server does not send any more."""
-    await _sql.end_forwarding(conn, id=capture_id, error=error)
 
 
 async def receive(conn: Connection, node_id: str, capture_id: str, first_packet_at: datetime) -> str | None:
@@ -204,30 +178,6 @@ async def unwant(conn: Connection, job_id: str) -> list[str]:
 async def store_stats(conn: Connection, reports: list[dict[str, Any]]) -> None:
     """Live numbers of many captures: {id, node_id, stats, last_packet_at}."""
     await _sql.store_stats(conn, reports=reports)
-
-
-async def to_forward(conn: Connection, linked: list[str], leading: bool, now: datetime) -> list[Forwarding]:
-    """Prepared captures whose room server this replica should tell."""
-    rows = _sql.captures_to_forward(conn, linked=linked, leading=leading, now=now)
-    return [
-        Forwarding(
-            _capture_of(row),
-            row["room_server_id"],
-            row["room_server_url"],
-            row["room_id"],
-            row["peer_id"],
-            tuple(row["rtp_streams"]),
-        )
-        async for row in rows
-    ]
-
-
-async def to_unforward(conn: Connection, linked: list[str], leading: bool, now: datetime) -> list[Forwarding]:
-    """Captures that are over, whose room server this replica should tell to stop."""
-    rows = _sql.captures_to_unforward(conn, linked=linked, leading=leading, now=now)
-    return [
-        Forwarding(_capture_of(row), row["room_server_id"], row["room_server_url"], "", "", ()) async for row in rows
-    ]
 
 
 async def insert_chunk(conn: Connection, node_id: str, capture_id: str, chunk: TapeChunk, now: datetime) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 
 from edumeet_recording.domain.codecs import Codec, Container, CopyPolicy, Kind, Quality
+from edumeet_recording.domain.deadlines import Heard
 from edumeet_recording.domain.job import Job, JobStatus
 from edumeet_recording.domain.request import JobOptions, NewJob, RequestStream, SrtpParameters
 from edumeet_recording.store.db import Connection, load_queries
@@ -197,9 +198,10 @@ async def delay_standby(conn: Connection, job_id: str, retry_at: datetime | None
     await _sql.delay_standby(conn, id=job_id, retry_at=retry_at)
 
 
-async def in_time(conn: Connection, now: datetime) -> list[tuple[Job, datetime | None]]:
-    """Jobs a deadline may have reached, each with the time of its last packet."""
-    return [(job_of(row), row["last_packet_at"]) async for row in _sql.jobs_in_time(conn, now=now)]
+async def in_time(conn: Connection, now: datetime) -> list[tuple[Job, Heard]]:
+    """Jobs a deadline may have reached, each with when it was last heard of."""
+    rows = _sql.jobs_in_time(conn, now=now)
+    return [(job_of(row), Heard(row["last_packet_at"], row["room_lost_at"])) async for row in rows]
 
 
 async def to_settle(conn: Connection) -> list[Job]:

@@ -23,7 +23,7 @@ NodeKind = Literal["room-server", "ffmpeg-node"]
 
 @dataclass(frozen=True, slots=True)
 class NodeRecord:
-    """A registered room server or FFmpeg node."""
+    """A registered room server or FFmpeg node. `health_reason` begins with the verdict on one that is not healthy."""
 
     kind: NodeKind
     id: str
@@ -31,8 +31,10 @@ class NodeRecord:
     region: str
     token_sha256: bytes
     is_healthy: bool
+    health_reason: str | None
     last_heartbeat: datetime | None
     linked_replica: str | None
+    unlinked_at: datetime | None
     load_mcpu: int
 
 
@@ -67,8 +69,10 @@ def _node_of(kind: NodeKind, row: asyncpg.Record | None) -> NodeRecord | None:
         region=row["region"],
         token_sha256=row["token_sha256"],
         is_healthy=row["is_healthy"],
+        health_reason=row["health_reason"],
         last_heartbeat=row["last_heartbeat"],
         linked_replica=row["linked_replica"],
+        unlinked_at=row["unlinked_at"],
         load_mcpu=row.get("load_mcpu", 0),
     )
 
@@ -148,8 +152,8 @@ async def store_heartbeats(conn: Connection, beats: list[dict[str, Any]], now: d
 
 
 async def store_room_heartbeat(conn: Connection, server_id: str, rooms: int, peers: int, now: datetime) -> bool:
-    """A room server's sign of life; False where it is not registered."""
-    return await _sql.store_room_heartbeat(conn, id=server_id, rooms=rooms, peers=peers, now=now) is not None
+    """A room server's sign of life; True where it was away."""
+    return await _sql.store_room_heartbeat(conn, id=server_id, rooms=rooms, peers=peers, now=now) is False
 
 
 async def link(conn: Connection, kind: NodeKind, node_id: str, replica: str) -> None:
@@ -160,10 +164,8 @@ async def link(conn: Connection, kind: NodeKind, node_id: str, replica: str) -> 
 
 async def unlink(conn: Connection, kind: NodeKind, node_id: str, replica: str, now: datetime) -> None:
     """This replica does not hold the node's link any more."""
-    if kind == "room-server":
-        await _sql.unlink_room_server(conn, id=node_id, replica=replica)
-    else:
-        await _sql.unlink_ffmpeg_node(conn, id=node_id, replica=replica, now=now)
+    query = _sql.unlink_room_server if kind == "room-server" else _sql.unlink_ffmpeg_node
+    await query(conn, id=node_id, replica=replica, now=now)
 
 
 async def silent_ffmpeg_nodes(conn: Connection, before: datetime) -> list[SilentNode]:
@@ -172,7 +174,7 @@ async def silent_ffmpeg_nodes(conn: Connection, before: datetime) -> list[Silent
 
 
 async def silent_room_servers(conn: Connection, before: datetime) -> list[SilentNode]:
-    """Room servers without a link and without a heartbeat since `before`."""
+    """Room servers without a heartbeat since `before`, or since their link closed; one that has a link may be young."""
     return [SilentNode(**dict(row)) async for row in _sql.silent_room_servers(conn, before=before)]
 
 
@@ -224,7 +226,7 @@ async def desired_captures(conn: Connection, node_id: str) -> tuple[DesiredCaptu
                 epoch=row["epoch"],
                 role=CaptureRole(row["role"]),
                 tape_prefix=f"tapes/{row['job_id']}/{row['id']}",
-                confirmed=row["forwarding"] == "configured" or row["forwarded_by"] == "client",
+                confirmed=row["forwarding"] != "none" or row["forwarded_by"] == "client",
                 streams=tuple(Stream.model_validate(stream) for stream in row["streams"]),
             )
             async for row in _sql.desired_captures(conn, node_id=node_id)

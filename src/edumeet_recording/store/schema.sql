@@ -87,7 +87,8 @@ CREATE TABLE public.captures (
     first_packet_at timestamp with time zone,
     last_packet_at timestamp with time zone,
     ended_at timestamp with time zone,
-    CONSTRAINT captures_forwarding_check CHECK ((forwarding = ANY (ARRAY['none'::text, 'configured'::text, 'failed'::text, 'stopped'::text])))
+    unconfirmed_since timestamp with time zone,
+    CONSTRAINT captures_forwarding_check CHECK ((forwarding = ANY (ARRAY['none'::text, 'configured'::text, 'unconfirmed'::text, 'changed'::text, 'stopped'::text])))
 );
 
 CREATE TABLE public.ffmpeg_nodes (
@@ -244,6 +245,7 @@ CREATE TABLE public.room_servers (
     registered_at timestamp with time zone NOT NULL,
     last_heartbeat timestamp with time zone,
     deregistered_at timestamp with time zone,
+    unlinked_at timestamp with time zone,
     CONSTRAINT room_servers_capacity_check CHECK ((capacity > 0))
 );
 
@@ -414,6 +416,8 @@ CREATE INDEX alerts_opened ON public.alerts USING btree (opened_at);
 CREATE INDEX captures_of_node ON public.captures USING btree (node_id) WHERE (state = ANY (ARRAY['assigned'::public.capture_state, 'prepared'::public.capture_state, 'forwarding'::public.capture_state, 'receiving'::public.capture_state]));
 
 CREATE UNIQUE INDEX captures_one_live ON public.captures USING btree (job_id, role) WHERE (wanted AND (NOT leaving) AND (state = ANY (ARRAY['assigned'::public.capture_state, 'prepared'::public.capture_state, 'forwarding'::public.capture_state, 'receiving'::public.capture_state])));
+
+CREATE INDEX captures_to_stop ON public.captures USING btree (created_at) WHERE ((NOT wanted) AND (forwarding <> 'stopped'::text));
 
 CREATE INDEX fleet_requests_asked ON public.fleet_requests USING btree (asked_at);
 

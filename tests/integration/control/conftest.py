@@ -28,6 +28,7 @@ from edumeet_recording.wire.node_link import (
     CaptureReport,
     ChunkStored,
     Desired,
+    DesiredCapture,
     FinalizeDone,
     FinalizeFailed,
     JournalEntry,
@@ -102,9 +103,14 @@ class Service:
         assert [row["seq"] for row in rows] == list(range(1, len(rows) + 1)), "events are numbered without holes"
         return [row["type"] for row in rows]
 
-    async def prepare(self, node_id: str = "node-1") -> str:
-        """The node opens ports for its only capture; the capture's id."""
-        (capture,) = (await self.desired(node_id)).captures
+    async def _capture(self, node_id: str, only: str | None) -> DesiredCapture:
+        wanted = (await self.desired(node_id)).captures
+        (capture,) = [each for each in wanted if only in {None, each.capture_id}]
+        return capture
+
+    async def prepare(self, node_id: str = "node-1", only: str | None = None) -> str:
+        """The node opens ports for its only capture, or for this one; the capture's id."""
+        capture = await self._capture(node_id, only)
         report = CaptureReport(
             capture_id=capture.capture_id,
             epoch=capture.epoch,
@@ -118,10 +124,10 @@ class Service:
         await self.captures.report(node_id, report)
         return capture.capture_id
 
-    async def receive(self, node_id: str = "node-1") -> str:
-        """The node prepares its only capture and gets the first packet."""
-        capture_id = await self.prepare(node_id)
-        (capture,) = (await self.desired(node_id)).captures
+    async def receive(self, node_id: str = "node-1", only: str | None = None) -> str:
+        """The node prepares its only capture, or this one, and gets the first packet."""
+        capture_id = await self.prepare(node_id, only)
+        capture = await self._capture(node_id, only)
         report = CaptureReport(
             capture_id=capture_id, epoch=capture.epoch, state=CaptureState.RECEIVING, first_packet_at=1.0
         )

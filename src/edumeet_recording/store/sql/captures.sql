@@ -44,20 +44,6 @@ UPDATE captures SET state = 'prepared', ip = :ip, ports = :ports, prepared_at = 
 WHERE id = :id AND node_id = :node_id AND state = 'assigned'
 RETURNING job_id;
 
--- name: forward_capture$
--- The sender was told where to send, the first time; `streams` is what it will really send.
-UPDATE captures SET
-    state = CASE WHEN state = 'prepared' THEN 'forwarding'::capture_state ELSE state END,
-    forwarding = 'configured', forwarding_error = NULL, streams = :streams
-WHERE id = :id AND wanted AND forwarding = 'none' AND state IN ('prepared', 'forwarding', 'receiving')
-RETURNING node_id;
-
--- name: fail_forwarding!
--- The room server could not be told; tried again later.
-UPDATE captures SET forwarding_error = :error, forwarding_attempts = forwarding_attempts + 1,
-    forwarding_retry_at = :retry_at
-WHERE id = :id;
-
 -- name: receive_capture$
 -- The first packet is on the tape.
 UPDATE captures SET state = 'receiving', first_packet_at = :first_packet_at, last_packet_at = :first_packet_at
@@ -67,9 +53,11 @@ RETURNING job_id;
 -- name: end_capture$
 -- The capture is over, drained or lost, and its promise of capacity is given back.
 WITH ended AS (
-    UPDATE captures SET state = :state::capture_state, wanted = false, ended_at = :now, lost_reason = :lost_reason
-    WHERE id = :id AND state IN ('assigned', 'prepared', 'forwarding', 'receiving')
-    RETURNING job_id, node_id, cost_mcpu
+    UPDATE captures c SET state = :state::capture_state, wanted = false, ended_at = :now, lost_reason = :lost_reason,
+        forwarding = CASE WHEN j.forwarding = 'client' THEN 'stopped' ELSE c.forwarding END
+    FROM recording_jobs j
+    WHERE c.id = :id AND j.id = c.job_id AND c.state IN ('assigned', 'prepared', 'forwarding', 'receiving')
+    RETURNING c.job_id, c.node_id, c.cost_mcpu
 ), freed AS (
     UPDATE ffmpeg_nodes n SET load_mcpu = greatest(0, n.load_mcpu - ended.cost_mcpu),
         desired_revision = n.desired_revision + 1
@@ -89,9 +77,10 @@ FROM unwanted WHERE n.id = unwanted.node_id
 RETURNING n.id;
 
 -- name: captures_to_move
--- Live captures on nodes that drain, or leave by themselves, which have no successor yet.
+-- Live captures on nodes that drain, or leave by themselves, or whose streams are others now, which have no successor
+-- yet.
 SELECT c.* FROM captures c JOIN ffmpeg_nodes n ON n.id = c.node_id
-WHERE (n.is_draining OR (n.load ->> 'leaving')::boolean) AND c.wanted AND NOT c.leaving
+WHERE (n.is_draining OR (n.load ->> 'leaving')::boolean OR c.forwarding = 'changed') AND c.wanted AND NOT c.leaving
   AND c.state IN ('assigned', 'prepared', 'forwarding', 'receiving')
 ORDER BY c.created_at;
 
@@ -143,32 +132,6 @@ SELECT * FROM captures WHERE state = 'assigned' AND created_at <= :before ORDER 
 UPDATE captures c SET stats = r.stats, last_packet_at = coalesce(r.last_packet_at, c.last_packet_at)
 FROM jsonb_to_recordset(:reports) AS r (id text, node_id text, stats jsonb, last_packet_at timestamptz)
 WHERE c.id = r.id AND c.node_id = r.node_id AND c.state IN ('prepared', 'forwarding', 'receiving');
-
--- name: captures_to_forward
--- Prepared captures whose room server is still to be told, among those this replica speaks to.
-SELECT c.*, j.room_id, j.peer_id, j.room_server_id, j.rtp_streams, r.url AS room_server_url
-FROM captures c
-JOIN recording_jobs j ON j.id = c.job_id
-JOIN room_servers r ON r.id = j.room_server_id
-WHERE c.wanted AND c.state = 'prepared' AND c.forwarding = 'none' AND j.forwarding = 'room-server'
-  AND (c.forwarding_retry_at IS NULL OR c.forwarding_retry_at <= :now)
-  AND (j.room_server_id = ANY(:linked) OR (:leading AND r.linked_replica IS NULL))
-ORDER BY c.created_at;
-
--- name: captures_to_unforward
--- Captures that are over or unwanted, whose room server still sends.
-SELECT c.*, j.room_server_id, r.url AS room_server_url
-FROM captures c
-JOIN recording_jobs j ON j.id = c.job_id
-JOIN room_servers r ON r.id = j.room_server_id
-WHERE NOT c.wanted AND c.forwarding = 'configured' AND j.forwarding = 'room-server'
-  AND (c.forwarding_retry_at IS NULL OR c.forwarding_retry_at <= :now)
-  AND (j.room_server_id = ANY(:linked) OR (:leading AND r.linked_replica IS NULL))
-ORDER BY c.created_at;
-
--- name: end_forwarding!
--- The room server does not send any more, or nobody can tell it: it is not asked again.
-UPDATE captures SET forwarding = 'stopped', forwarding_error = :error WHERE id = :id;
 
 -- name: insert_chunk$
 -- A chunk is in the object store; its job, or nothing where the chunk was known.

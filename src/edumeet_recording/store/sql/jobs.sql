@@ -139,7 +139,8 @@ UPDATE recording_jobs SET standby_missing = false, standby_retry_at = :retry_at 
 
 -- name: jobs_in_time
 -- Jobs whose state ends by a deadline, or by the clock of the recording, with their last packet.
-SELECT j.*, (SELECT max(c.last_packet_at) FROM captures c WHERE c.job_id = j.id) AS last_packet_at
+SELECT j.*, (SELECT max(c.last_packet_at) FROM captures c WHERE c.job_id = j.id) AS last_packet_at,
+    (SELECT min(c.unconfirmed_since) FROM captures c WHERE c.job_id = j.id AND c.wanted) AS room_lost_at
 FROM recording_jobs j
 WHERE status IN ('pending', 'initializing', 'recording', 'interrupted', 'stopping')
   AND (deadline <= :now OR status = 'recording')

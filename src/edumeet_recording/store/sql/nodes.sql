@@ -78,10 +78,17 @@ SELECT before.id FROM before JOIN updated USING (id) JOIN beat USING (id)
 WHERE NOT before.is_healthy OR before.accepts_captures <> beat.accepts_captures;
 
 -- name: store_room_heartbeat$
--- A room server's sign of life.
-UPDATE room_servers SET last_heartbeat = :now, rooms = :rooms, peers = :peers, is_healthy = true, health_reason = NULL
-WHERE id = :id AND deregistered_at IS NULL
-RETURNING id;
+-- A room server's sign of life; whether it was healthy before.
+WITH before AS (
+    SELECT id, is_healthy FROM room_servers WHERE id = :id AND deregistered_at IS NULL FOR UPDATE
+), updated AS (
+    UPDATE room_servers r SET last_heartbeat = :now, rooms = :rooms, peers = :peers, is_healthy = true,
+        health_reason = NULL
+    FROM before WHERE r.id = before.id
+), told AS (
+    INSERT INTO node_events (node_id, type, at) SELECT id, 'returned', :now FROM before WHERE NOT is_healthy
+)
+SELECT is_healthy FROM before;
 
 -- name: link_ffmpeg_node!
 -- Which replica holds the node's link.
@@ -93,11 +100,11 @@ UPDATE ffmpeg_nodes SET linked_replica = NULL, unlinked_at = :now WHERE id = :id
 
 -- name: link_room_server!
 -- Which replica holds the room server's link.
-UPDATE room_servers SET linked_replica = :replica, is_healthy = true, health_reason = NULL WHERE id = :id;
+UPDATE room_servers SET linked_replica = :replica, unlinked_at = NULL WHERE id = :id;
 
 -- name: unlink_room_server!
 -- The link is closed, unless another replica has it already.
-UPDATE room_servers SET linked_replica = NULL WHERE id = :id AND linked_replica = :replica;
+UPDATE room_servers SET linked_replica = NULL, unlinked_at = :now WHERE id = :id AND linked_replica = :replica;
 
 -- name: silent_ffmpeg_nodes
 -- Nodes whose heartbeat is overdue, was never sent, or did not come since their link closed.
@@ -106,9 +113,10 @@ WHERE deregistered_at IS NULL
   AND (last_heartbeat IS NULL OR last_heartbeat <= :before OR last_heartbeat <= unlinked_at);
 
 -- name: silent_room_servers
--- Room servers without a link whose heartbeat is overdue or was never sent.
-SELECT id, url, is_healthy, health_reason, last_heartbeat FROM room_servers
-WHERE deregistered_at IS NULL AND linked_replica IS NULL AND (last_heartbeat IS NULL OR last_heartbeat <= :before);
+-- Room servers whose heartbeat is overdue, was never sent, or did not come since their link closed.
+SELECT id, url, is_healthy, health_reason, last_heartbeat, unlinked_at FROM room_servers
+WHERE deregistered_at IS NULL
+  AND (last_heartbeat IS NULL AND linked_replica IS NULL OR last_heartbeat <= :before OR last_heartbeat <= unlinked_at);
 
 -- name: judge_ffmpeg_node$
 -- A verdict on an FFmpeg node, unless it was heard or linked again meanwhile.
@@ -120,7 +128,8 @@ RETURNING id;
 -- name: judge_room_server$
 -- A verdict on a room server, unless it was heard or linked again meanwhile.
 UPDATE room_servers SET is_healthy = :is_healthy, health_reason = :reason
-WHERE id = :id AND last_heartbeat IS NOT DISTINCT FROM :last_heartbeat AND linked_replica IS NULL
+WHERE id = :id AND last_heartbeat IS NOT DISTINCT FROM :last_heartbeat
+  AND unlinked_at IS NOT DISTINCT FROM :unlinked_at
 RETURNING id;
 
 -- name: set_draining$

@@ -1,0 +1,81 @@
+-- name: forward_capture$
+-- The sender was told where to send, the first time; `streams` is what it will really send.
+UPDATE captures SET
+    state = CASE WHEN state = 'prepared' THEN 'forwarding'::capture_state ELSE state END,
+    forwarding = 'configured', forwarding_error = NULL, streams = :streams
+WHERE id = :id AND wanted AND forwarding = 'none' AND state IN ('prepared', 'forwarding', 'receiving')
+RETURNING node_id;
+
+-- name: settle_doubt$
+-- The room server was asked again, and still sends what it did (`configured`), or something else (`changed`).
+UPDATE captures SET forwarding = :forwarding, forwarding_error = NULL, unconfirmed_since = NULL
+WHERE id = :id AND wanted AND forwarding = 'unconfirmed'
+RETURNING id;
+
+-- name: fail_forwarding!
+-- The room server could not be told; tried again later.
+UPDATE captures SET forwarding_error = :error, forwarding_attempts = forwarding_attempts + 1,
+    forwarding_retry_at = :retry_at
+WHERE id = :id;
+
+-- name: end_forwarding!
+-- The room server does not send any more, or nobody can tell it: it is not asked again.
+UPDATE captures SET forwarding = 'stopped', forwarding_error = :error WHERE id = :id;
+
+-- name: jobs_forwarded_by
+-- Jobs with a capture that a room server sends to, or is to be told of.
+SELECT DISTINCT c.job_id FROM captures c JOIN recording_jobs j ON j.id = c.job_id
+WHERE j.room_server_id = :room_server_id AND j.forwarding = 'room-server'
+  AND (c.wanted AND c.state IN ('prepared', 'forwarding', 'receiving') OR c.forwarding IN ('configured', 'unconfirmed'));
+
+-- name: jobs_to_tell_lost
+-- Recordings that are not told yet that their room server is lost.
+SELECT DISTINCT c.job_id FROM captures c JOIN recording_jobs j ON j.id = c.job_id
+WHERE j.room_server_id = :room_server_id AND j.forwarding = 'room-server' AND c.wanted
+  AND c.state IN ('prepared', 'forwarding', 'receiving')
+  AND (c.forwarding = 'configured'
+       OR c.forwarding = 'unconfirmed' AND j.status = 'recording' AND j.reason IS DISTINCT FROM 'room_server_lost');
+
+-- name: doubt_forwardings
+-- The room server may have forgotten what it sends for this job: it is asked again, at once.
+UPDATE captures SET forwarding = 'unconfirmed', unconfirmed_since = :now, forwarding_retry_at = NULL,
+    forwarding_attempts = 0
+WHERE job_id = :job_id AND wanted AND forwarding = 'configured'
+  AND state IN ('prepared', 'forwarding', 'receiving')
+RETURNING id;
+
+-- name: hurry_forwardings!
+-- The room server can be reached again: what it could not be told it is told at once.
+UPDATE captures SET forwarding_retry_at = NULL, forwarding_attempts = 0
+WHERE job_id = :job_id AND forwarding_retry_at IS NOT NULL;
+
+-- name: captures_to_forward
+-- Captures whose room server is still to be told, or is to be asked again, among those this replica speaks to.
+SELECT c.*, j.room_id, j.peer_id, j.room_server_id, j.rtp_streams, r.url AS room_server_url
+FROM captures c
+JOIN recording_jobs j ON j.id = c.job_id
+JOIN room_servers r ON r.id = j.room_server_id
+WHERE c.wanted AND j.forwarding = 'room-server'
+  AND (c.forwarding = 'none' AND c.state = 'prepared'
+       OR c.forwarding = 'unconfirmed' AND c.state IN ('prepared', 'forwarding', 'receiving'))
+  AND (c.forwarding_retry_at IS NULL OR c.forwarding_retry_at <= :now)
+  AND (j.room_server_id = ANY(:linked) OR (:leading AND r.linked_replica IS NULL))
+ORDER BY c.created_at;
+
+-- name: captures_to_unforward
+-- Captures that are over or unwanted, whose room server still sends, or may have been told to. A lost one is sent to
+-- until its successor receives, for its node may only be cut off from us; without one for a while, or until the end.
+SELECT c.*, j.room_server_id, r.url AS room_server_url
+FROM captures c
+JOIN recording_jobs j ON j.id = c.job_id
+JOIN room_servers r ON r.id = j.room_server_id
+WHERE NOT c.wanted AND c.forwarding <> 'stopped' AND j.forwarding = 'room-server'
+  AND (c.forwarding IN ('configured', 'unconfirmed', 'changed')
+       OR c.forwarding = 'none' AND c.prepared_at IS NOT NULL)
+  AND (c.forwarding_retry_at IS NULL OR c.forwarding_retry_at <= :now)
+  AND (j.room_server_id = ANY(:linked) OR (:leading AND r.linked_replica IS NULL))
+  AND (c.state <> 'lost' OR j.status NOT IN ('initializing', 'recording', 'interrupted')
+       OR EXISTS (
+           SELECT FROM captures s WHERE s.job_id = c.job_id AND s.epoch <> c.epoch AND s.wanted AND s.state = 'receiving'
+             AND (s.role = c.role AND s.epoch > c.epoch OR c.ended_at <= :lost_before)))
+ORDER BY c.created_at;
