@@ -97,10 +97,12 @@ class LiveFleet:
             await self._read(tx, everything=False)
 
     async def _read(self, tx: Tx, *, everything: bool) -> None:
+        seen = self._read_at
         async with self._reading:
+            everything = everything and self._read_at is seen  # else somebody has read all of it while we waited
             ids, self._changed, self._urgent = self._changed, set[str](), False
             if everything:
-                gone, self._read_at = set(self._fleet.nodes), tx.now
+                gone = set(self._fleet.nodes)
             elif ids:
                 gone = ids
             else:
@@ -110,3 +112,6 @@ class LiveFleet:
                 self._fleet.put(node)
             for node_id in gone - {node.id for node in found}:
                 self._fleet.remove(node_id)
+            if everything:
+                # only now: who decides meanwhile waits for what we read
+                self._read_at = tx.now

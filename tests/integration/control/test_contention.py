@@ -6,7 +6,7 @@ from tests.integration.control.conftest import Service
 
 from edumeet_recording.control.node_links import stats_row, store_beats
 from edumeet_recording.domain.capture import CaptureState
-from edumeet_recording.domain.job import FINAL
+from edumeet_recording.domain.job import FINAL, JobStatus
 from edumeet_recording.wire.node_link import CaptureDrained, CaptureReport, JournalEntry, NodeLoad, Port
 
 JOBS = 12
@@ -57,3 +57,12 @@ async def test_starts_cancels_reports_and_heartbeats_at_once(service: Service) -
     assert await service.pool.fetchval("SELECT load_mcpu FROM ffmpeg_nodes") == 0
     await service.pool.execute("SELECT pg_stat_force_next_flush()")
     assert await service.pool.fetchval("SELECT sum(deadlocks) FROM pg_stat_database") == before
+
+
+async def test_starts_that_wait_for_the_first_look_at_the_fleet_all_find_a_node(service: Service) -> None:
+    await service.room_server()
+    await service.node()
+    service.commands.fleet.changed("")
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+        starts = [tasks.create_task(service.start(peer_id=f"peer-{number}")) for number in range(5)]
+    assert {(await service.job(task.result())).status for task in starts} == {JobStatus.INITIALIZING}
