@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -21,6 +22,39 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSou
 
 Seconds = Annotated[float, Field(gt=0, le=7 * 86400)]
 PortNumber = Annotated[int, Field(ge=0, le=65535)]
+
+
+REGION = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+"""The name of a region."""
+RegionName = Annotated[str, Field(pattern=REGION)]
+
+
+class StoragePlace(BaseModel):
+    """A storage of another region; None is as for `STORAGE_URL`. `region` is S3's, of the bucket."""
+
+    model_config = ConfigDict(frozen=True, alias_generator=to_camel, extra="forbid")
+
+    url: Annotated[str, Field(min_length=1)]
+    endpoint: str | None = None
+    region: str | None = None
+    access_key: SecretStr | None = None
+    secret_key: SecretStr | None = None
+    allow_http: bool | None = None
+
+
+_STORAGE_PLACES = TypeAdapter(dict[RegionName, StoragePlace | str])
+_REGION_SPILL = TypeAdapter(dict[RegionName, dict[RegionName, Annotated[float, Field(ge=0, allow_inf_nan=False)]]])
+
+
+@cache
+def _storage_places(text: str) -> dict[str, StoragePlace]:
+    places = _STORAGE_PLACES.validate_json(text or "{}")
+    return {region: StoragePlace(url=place) if isinstance(place, str) else place for region, place in places.items()}
+
+
+@cache
+def _spill(text: str) -> dict[str, dict[str, float]]:
+    return _REGION_SPILL.validate_json(text or "{}")
 
 
 class _Settings(BaseSettings):
@@ -49,6 +83,16 @@ class CommonSettings(_Settings):
     )
     storage_secret_key: SecretStr = Field(SecretStr(""), description="Secret access key.")
     storage_allow_http: bool = Field(False, description="Allow an http:// storage endpoint.")
+    storage_home: str = Field(
+        "",
+        description="Region STORAGE_URL is in; without it nothing of a tenant that is confined to regions goes there.",
+    )
+    storages: SecretStr = Field(
+        SecretStr(""),
+        description="Storages of other regions, as JSON: "
+        '{"eu-1": "s3://bucket", "us-1": {"url": …, "endpoint": …, "region": …, "accessKey": …, "secretKey": …}}; '
+        "what is left out is as for STORAGE_URL. Orchestrators and nodes need the same.",
+    )
     ffmpeg_bin: str = Field(
         "", description="FFmpeg to transcode with; empty: the one that is installed with this package."
     )
@@ -57,6 +101,32 @@ class CommonSettings(_Settings):
     def storage_location(self) -> str:
         """URL of the storage with the default filled in."""
         return self.storage_url or (self.state_dir.absolute() / "storage").as_uri()
+
+    @property
+    def storage_places(self) -> dict[str, StoragePlace]:
+        """The storages of other regions, by region."""
+        return _storage_places(self.storages.get_secret_value())
+
+    @property
+    def storage_regions(self) -> dict[str, str]:
+        """The region of each storage by its name; the default one's name is empty, and so may be its region."""
+        return {"": self.storage_home, **{region: region for region in self.storage_places}}
+
+    def of_storage(self, region: str) -> Self:
+        """These settings with the storage of `region` as their own."""
+        place = self.storage_places[region]
+        given = place.model_dump(exclude={"url", "region"}, exclude_none=True)
+        changes: dict[str, object] = {f"storage_{name}": value for name, value in given.items()}
+        changes["storage_url"] = place.url
+        if place.region is not None:
+            changes["storage_region"] = place.region
+        return self.model_copy(update=changes)
+
+    @field_validator("storages")
+    @classmethod
+    def _places(cls, value: SecretStr) -> SecretStr:
+        _storage_places(value.get_secret_value())
+        return value
 
 
 class RegionScaling(BaseModel):
@@ -164,6 +234,11 @@ class OrchestratorSettings(CommonSettings):
     quarantine_back_off_s: Seconds = Field(
         60, description="How long a failing node is put aside first; twice as long each time after."
     )
+    region_spill: str = Field(
+        "",
+        description="Where recordings of a region go when it is full or lost, as JSON with costs: "
+        '{"eu-1": {"eu-2": 1, "us-1": 5}}; the cheapest first, no other. A region that is not named spills anywhere.',
+    )
     queue_limit: int = Field(1000, ge=0, description="Jobs that may wait for capacity; more are refused with 503.")
     queue_deadline_s: Seconds = Field(600, description="A job that waited this long for a node fails.")
     prepare_timeout_s: Seconds = Field(5, description="Time a node has to open its ports before another is tried.")
@@ -237,6 +312,17 @@ class OrchestratorSettings(CommonSettings):
         "topology.kubernetes.io/region",
         description="Label of Kubernetes' nodes that has the region; empty: a pod may run on any.",
     )
+
+    @property
+    def spill(self) -> dict[str, dict[str, float]]:
+        """Which regions may take over another's recordings, and what that costs."""
+        return _spill(self.region_spill)
+
+    @field_validator("region_spill")
+    @classmethod
+    def _spills(cls, value: str) -> str:
+        _spill(value)
+        return value
 
     @field_validator("jwt_secret")
     @classmethod

@@ -6,7 +6,19 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from edumeet_recording.api import downloads, errors, health, links, metrics, nodes, recordings, scaling, watch, webhooks
+from edumeet_recording.api import (
+    downloads,
+    errors,
+    health,
+    links,
+    metrics,
+    nodes,
+    recordings,
+    scaling,
+    tenants,
+    watch,
+    webhooks,
+)
 from edumeet_recording.api.body_guard import BodyGuard
 from edumeet_recording.api.deps import ApiDeps
 from edumeet_recording.api.health import Prober
@@ -29,7 +41,7 @@ def create_app(deps: ApiDeps) -> FastAPI:
 def bare_app() -> FastAPI:
     """The endpoints without what they act through: enough to describe them."""
     app = FastAPI(title="eduMEET Recording Orchestrator", version=VERSION, description=DESCRIPTION, redoc_url=None)
-    for part in (recordings, downloads, nodes, metrics, scaling, health, links, watch, webhooks):
+    for part in (recordings, downloads, nodes, metrics, scaling, health, links, watch, webhooks, tenants):
         app.include_router(part.router)
     app.openapi = lambda: openapi_of(app)
     return app

@@ -21,6 +21,7 @@ from edumeet_recording.domain.request import (
     StartOutcome,
 )
 from edumeet_recording.domain.scaling import Evaluation
+from edumeet_recording.domain.tenant import Tenant
 from edumeet_recording.store.db import Connection, Pool, mapped_errors
 from edumeet_recording.store.nodes import NodeKind
 from edumeet_recording.wire.node_link import HeartbeatAnswer, HeartbeatPost
@@ -49,6 +50,14 @@ class Commands(Protocol):
 
     async def delete(self, job_id: str, tenant: str | None) -> None:
         """Delete an ended recording with its files."""
+        ...
+
+    async def put_tenant(self, tenant: Tenant) -> bool:
+        """Replace a tenant's limits; True where it had none."""
+        ...
+
+    async def delete_tenant(self, tenant_id: str) -> bool:
+        """Lift a tenant's limits; False where it had none."""
         ...
 
     async def register_room_server(self, new: RoomServerRegistration, token: str | None) -> Registered:

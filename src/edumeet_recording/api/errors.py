@@ -27,6 +27,7 @@ STATUS: MappingProxyType[type[errors.OrchestratorError], HTTPStatus] = MappingPr
         errors.Forbidden: HTTPStatus.FORBIDDEN,
         errors.Refused: HTTPStatus.SERVICE_UNAVAILABLE,
         errors.NoCapacity: HTTPStatus.SERVICE_UNAVAILABLE,
+        errors.QuotaExceeded: HTTPStatus.TOO_MANY_REQUESTS,
         errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
         errors.OrchestratorError: HTTPStatus.INTERNAL_SERVER_ERROR,
     }

@@ -41,6 +41,7 @@ def new_job(body: StartRecording, caller: Principal, idempotency_key: str | None
         forwarding=body.forwarding,
         priority=body.priority,
         allow_parallel=body.allow_parallel,
+        allowed_regions=body.allowed_regions,
         idempotency_key=idempotency_key,
         # of the meaning, not of the bytes: neither white space, nor the order of fields, nor a default that is spelled
         # out, nor a field that a newer release knows makes another request

@@ -2,7 +2,7 @@
 
 import secrets
 from base64 import b64encode
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from uuid import uuid4
 
 import structlog
@@ -12,18 +12,23 @@ from edumeet_recording.control.fleet import LiveFleet
 from edumeet_recording.control.transitions import capture_over, limits_of, signal
 from edumeet_recording.domain.capture import LIVE, CaptureRole, CaptureState
 from edumeet_recording.domain.codecs import Kind
+from edumeet_recording.domain.errors import Unavailable
+from edumeet_recording.domain.fleet import NodeSnapshot
 from edumeet_recording.domain.job import CAPTURING, Job, JobSignal, JobStatus, Reason
 from edumeet_recording.domain.placement import Placement, PlacementRequest
-from edumeet_recording.domain.regions import ranked
+from edumeet_recording.domain.price import Price
+from edumeet_recording.domain.regions import allowed_storages, nearest_storage, ranked
 from edumeet_recording.domain.srtp import KEY_BYTES
-from edumeet_recording.store import captures, jobs
-from edumeet_recording.store.captures import Capture
+from edumeet_recording.store import captures, jobs, queue
+from edumeet_recording.store.captures import Capture, NewCapture
 from edumeet_recording.store.transaction import Channel, Stale, Transactor, Tx
 from edumeet_recording.wire.node_link import SrtpKey, Stream
 
 log = structlog.get_logger()
 
 BATCH = 100
+Kin = tuple[str, tuple[str, ...] | None, Price, int, frozenset[str]]
+"""What a job asks of the fleet: where one finds no node, its kin find none either."""
 
 
 def expected_streams(job: Job) -> tuple[Stream, ...]:
@@ -62,37 +67,75 @@ def with_our_keys(streams: tuple[Stream, ...], suite: str | None) -> tuple[Strea
     return tuple(keyed)
 
 
-async def claim_node(
-    tx: Tx, fleet: LiveFleet, job: Job, role: CaptureRole, *, without: frozenset[str] = frozenset()
-) -> tuple[str | None, Placement]:
-    """Claim capacity for a capture of `job`, apart from what records it in another role; not on nodes of `without`.
+def placement_request(
+    settings: OrchestratorSettings, fleet: LiveFleet, job: Job, room_nodes: frozenset[str]
+) -> PlacementRequest:
+    """What a capture of `job` asks of a node; `room_nodes`: those that record its room."""
+    return PlacementRequest(
+        price=job.price,
+        regions=tuple(ranked(job.region, fleet.regions, job.allowed_regions, settings.spill)),
+        room_nodes=room_nodes,
+        codecs=frozenset(stream.codec for stream in expected_streams(job)),
+        storages=frozenset(allowed_storages(settings.storage_regions, job.allowed_regions)),
+        seed=job.id,
+    )
 
-    The node, or None where there is none, and the decision.
+
+def new_capture(
+    settings: OrchestratorSettings, job: Job, role: CaptureRole, node: NodeSnapshot, placement: Placement
+) -> NewCapture:
+    """The next capture of `job`, on the node that `placement` found. Raises `Unavailable` where it has no storage."""
+    asks = job.forwarding == "room-server" and settings.room_server_srtp != "none"
+    suite = settings.room_server_srtp if asks else None
+    storage = nearest_storage(
+        node.region, settings.storage_regions, job.allowed_regions, settings.spill, node.known_storages
+    )
+    if storage is None:
+        raise Unavailable(f"node {node.id} knows no storage that is allowed")
+    return NewCapture(
+        id=uuid4().hex,
+        node_id=node.id,
+        role=role,
+        epoch=job.epoch + 1,
+        streams=with_our_keys(expected_streams(job), suite),
+        storage=storage,
+        placement=placement.record(node.id),
+    )
+
+
+async def claim_node(
+    tx: Tx,
+    settings: OrchestratorSettings,
+    fleet: LiveFleet,
+    job: Job,
+    role: CaptureRole,
+    *,
+    without: frozenset[str] = frozenset(),
+) -> NewCapture | str:
+    """Claim capacity for the next capture of `job`, apart from what records it in another role; not on `without`.
+
+    The capture, still to be written, or why there is none.
     """
     known = await captures.of_job(tx.conn, job.id)
     elsewhere = {each.node_id for each in known if each.wanted and each.state in LIVE and each.role is not role}
-    request = PlacementRequest(
-        price=job.price,
-        regions=tuple(ranked(job.region, fleet.regions, None, {})),
-        room_nodes=await captures.nodes_of_room(tx.conn, job.room_server_id, job.room_id),
+    room_nodes = await captures.nodes_of_room(tx.conn, job.room_server_id, job.room_id)
+    request = replace(
+        placement_request(settings, fleet, job, room_nodes),
         avoid=frozenset(capture.node_id for capture in known),
         exclude_nodes=without | elsewhere,
         apart_from=fleet.domains_of(elsewhere),
-        codecs=frozenset(stream.codec for stream in expected_streams(job)),
-        seed=job.id,
     )
-    return await fleet.claim(tx, request)
+    node, placement = await fleet.claim(tx, request)
+    return placement.explanation if node is None else new_capture(settings, job, role, node, placement)
 
 
 async def place_job(tx: Tx, settings: OrchestratorSettings, fleet: LiveFleet, job: Job) -> bool:
     """Claim a node's capacity and write the capture of the next epoch; False where nothing fits, with a reason."""
-    node_id, placement = await claim_node(tx, fleet, job, CaptureRole.PRIMARY)
-    if node_id is None:
-        await jobs.explain_wait(tx.conn, job.id, Reason.NO_CAPACITY, placement.explanation)
+    found = await claim_node(tx, settings, fleet, job, CaptureRole.PRIMARY)
+    if isinstance(found, str):
+        await jobs.explain_wait(tx.conn, job.id, Reason.NO_CAPACITY, found)
         return False
-    await assign(
-        tx, settings, job, node_id, role=CaptureRole.PRIMARY, event="reassigned", decision=placement.record(node_id)
-    )
+    await assign(tx, settings, job, found, event="reassigned")
     return True
 
 
@@ -109,10 +152,9 @@ async def _move(tx: Tx, settings: OrchestratorSettings, fleet: LiveFleet, captur
         return
     changed = capture.forwarding == "changed"
     without = frozenset[str]() if changed else frozenset({capture.node_id})
-    node_id, placement = await claim_node(tx, fleet, job, capture.role, without=without)
-    if node_id is not None:
-        event = "following" if changed else "moving"
-        await assign(tx, settings, job, node_id, role=capture.role, event=event, decision=placement.record(node_id))
+    found = await claim_node(tx, settings, fleet, job, capture.role, without=without)
+    if isinstance(found, NewCapture):
+        await assign(tx, settings, job, found, event="following" if changed else "moving")
         return
     await captures.keep(tx.conn, capture)
     if changed:
@@ -121,7 +163,7 @@ async def _move(tx: Tx, settings: OrchestratorSettings, fleet: LiveFleet, captur
             tx, limits_of(settings), capture, CaptureState.LOST, reason=Reason.ROOM_SERVER_LOST, detail=detail
         )
         return
-    log.warning("capture_cannot_move", capture_id=capture.id, node_id=capture.node_id, reason=placement.explanation)
+    log.warning("capture_cannot_move", capture_id=capture.id, node_id=capture.node_id, reason=found)
 
 
 async def drain_tick(db: Transactor, settings: OrchestratorSettings, fleet: LiveFleet) -> None:
@@ -134,38 +176,12 @@ async def drain_tick(db: Transactor, settings: OrchestratorSettings, fleet: Live
         await db.run(work)
 
 
-async def assign(
-    tx: Tx,
-    settings: OrchestratorSettings,
-    job: Job,
-    node_id: str,
-    *,
-    role: CaptureRole,
-    event: str,
-    decision: dict[str, object],
-) -> None:
-    """Write the capture of the job's next epoch on a node whose capacity was claimed.
-
-    `event` tells of it, with the `decision` that `Placement.record` made.
-    """
-    epoch = job.epoch + 1
-    capture_id = uuid4().hex
-    asks = job.forwarding == "room-server" and settings.room_server_srtp != "none"
-    suite = settings.room_server_srtp if asks else None
-    await captures.insert(
-        tx.conn,
-        capture_id=capture_id,
-        job_id=job.id,
-        node_id=node_id,
-        role=role,
-        epoch=epoch,
-        cost_mcpu=job.cost_mcpu,
-        streams=with_our_keys(expected_streams(job), suite),
-        now=tx.now,
-    )
-    data = {"captureId": capture_id, "nodeId": node_id, "epoch": epoch, "role": role, "placement": decision}
+async def assign(tx: Tx, settings: OrchestratorSettings, job: Job, new: NewCapture, *, event: str) -> None:
+    """Write the capture of the job's next epoch on a node whose capacity was claimed; `event` tells of it."""
+    await captures.insert(tx.conn, job, new, tx.now)
     if job.status is JobStatus.PENDING:
-        await signal(tx, limits_of(settings), job, JobSignal.PLACED, data=data, epoch=epoch, node_id=node_id)
+        limits = limits_of(settings)
+        await signal(tx, limits, job, JobSignal.PLACED, data=new.told, epoch=new.epoch, node_id=new.node_id)
     else:
         changed = await jobs.advance(
             tx.conn,
@@ -176,23 +192,39 @@ async def assign(
             reason=job.reason,
             detail=job.reason_detail,
             deadline=job.deadline,
-            epoch=epoch,
-            node_id=node_id if role is CaptureRole.PRIMARY else None,
-            data=data,
+            epoch=new.epoch,
+            node_id=new.node_id if new.role is CaptureRole.PRIMARY else None,
+            data=new.told,
         )
         if changed is None:
             raise Stale
-    tx.hint(Channel.NODE, node_id)
+    tx.hint(Channel.NODE, new.node_id)
     tx.hint(Channel.EVENTS)
 
 
 async def dispatch_tick(db: Transactor, settings: OrchestratorSettings, fleet: LiveFleet) -> None:
-    """Try every job that waits for a node, by priority and age."""
-    for job in await db.read(lambda tx: jobs.to_place(tx.conn, tx.now, BATCH)):
+    """Try the jobs that wait for a node, in the order of the queue; where one finds none, its kin are not tried."""
+    waiting = await db.read(_due)
+    hopeless: set[Kin] = set()
+    for job_id in waiting[:BATCH]:
 
-        async def work(tx: Tx, job_id: str = job.id) -> None:
-            fresh = await jobs.locked(tx.conn, job_id)
-            if fresh is not None and fresh.status in {JobStatus.PENDING, JobStatus.INTERRUPTED}:
-                await place_job(tx, settings, fleet, fresh)
+        async def work(tx: Tx, job_id: str = job_id) -> Kin | None:
+            job = await jobs.locked(tx.conn, job_id)
+            if job is None or job.status not in {JobStatus.PENDING, JobStatus.INTERRUPTED} or kin_of(job) in hopeless:
+                return None
+            return None if await place_job(tx, settings, fleet, job) else kin_of(job)
 
-        await db.run(work)
+        kin = await db.run(work)
+        if kin is not None:
+            hopeless.add(kin)
+
+
+def kin_of(job: Job) -> Kin:
+    """What makes jobs equal to the fleet."""
+    codecs = frozenset(stream.codec for stream in expected_streams(job))
+    return job.region, job.allowed_regions, job.price, job.options.redundancy, codecs
+
+
+async def _due(tx: Tx) -> list[str]:
+    ordered = await queue.in_order(tx.conn, tx.now)
+    return [job.job_id for job in ordered if job.not_before is None or job.not_before <= tx.now]

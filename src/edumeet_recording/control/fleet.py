@@ -9,7 +9,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from edumeet_recording.domain.failure_domain import FailureDomain
-from edumeet_recording.domain.fleet import Fleet
+from edumeet_recording.domain.fleet import Fleet, NodeSnapshot
 from edumeet_recording.domain.placement import Placement, PlacementRequest, StrategyName, place
 from edumeet_recording.store import nodes
 from edumeet_recording.store.transaction import Channel, Transactor, Tx
@@ -71,24 +71,37 @@ class LiveFleet:
 
         await self._db.read(work)
 
-    async def claim(self, tx: Tx, request: PlacementRequest) -> tuple[str | None, Placement]:
-        """Promise a node's capacity to `request`; the node, or None where none can take it, and the decision.
+    async def choose(self, tx: Tx, request: PlacementRequest) -> tuple[NodeSnapshot | None, Placement]:
+        """The best node for `request`, promised to it in this picture; the caller is to claim it, or `claim` anew."""
+        await self._believable(tx)
+        placement = place(request, self._fleet, self._strategy)
+        if not placement.candidates:
+            return None, placement
+        return self._promise(placement.candidates[0].node_id, request), placement
+
+    async def claim(self, tx: Tx, request: PlacementRequest) -> tuple[NodeSnapshot | None, Placement]:
+        """Claim a node's capacity for `request`; the node, or None where none can take it, and the decision.
 
         A node whose capacity is gone is read anew, and with it all that changed; then it is decided again.
         """
         await self._believable(tx)
-        placement = place(request, self._fleet, self._strategy)
         for _ in range(TRIES):
-            for candidate in placement.candidates:
-                self._fleet.promise(candidate.node_id, request.price)
-                if await nodes.claim_capacity(tx.conn, candidate.node_id, request.price):
-                    return candidate.node_id, placement
-                self._changed.add(candidate.node_id)
-            if not self._changed:
-                break
-            await self._read(tx, everything=False)
             placement = place(request, self._fleet, self._strategy)
-        return None, placement
+            for candidate in placement.candidates:
+                node = self._promise(candidate.node_id, request)
+                if node and await nodes.claim_capacity(tx.conn, node.id, request.price):
+                    return node, placement
+            if not self._changed:
+                return None, placement
+            await self._read(tx, everything=False)
+        return None, place(request, self._fleet, self._strategy)
+
+    def _promise(self, node_id: str, request: PlacementRequest) -> NodeSnapshot | None:
+        """Count it at once, for the next decision should see it; then read the node again: it may come to nothing."""
+        node = self._fleet.nodes.get(node_id)
+        self._fleet.promise(node_id, request.price)
+        self._changed.add(node_id)
+        return node
 
     async def _believable(self, tx: Tx) -> None:
         if self._read_at is None or tx.now - self._read_at > timedelta(seconds=STALE_S):

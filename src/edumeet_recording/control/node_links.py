@@ -195,13 +195,21 @@ class NodeLinks:
     async def _apply(self, session: NodeSession) -> None:
         while True:
             messages = await next_of(session.inbox)
-            if any(isinstance(message, Hello) for message in messages):
+            for hello in (message for message in messages if isinstance(message, Hello)):
+                await self._db.run(self._introduce(session.node_id, hello))
                 session.changed.set()
             said = [message for message in messages if isinstance(message, Heartbeat | Report)]
             await self._reports(session, {report.capture_id: report for each in said for report in each.captures})
             beats = [message for message in said if isinstance(message, Heartbeat)]
             if beats:
                 await self._heartbeat(session, beats[-1])
+
+    def _introduce(self, node_id: str, hello: Hello) -> Callable[[Tx], Awaitable[None]]:
+        async def work(tx: Tx) -> None:
+            await nodes.introduce(tx.conn, node_id, hello.storages, hello.codecs)
+            tx.hint(Channel.FLEET, node_id)
+
+        return work
 
     async def _apply_journal(self, session: NodeSession) -> None:
         """Apply what is journaled in order, beside the reports; entries are repeated until they are acknowledged."""

@@ -4,9 +4,10 @@ from datetime import timedelta
 
 from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.transitions import NOT_TWICE, limits_of, retry_at, signal
+from edumeet_recording.domain.finalizers import choose, uses_gpu
 from edumeet_recording.domain.job import Job, JobSignal, JobStatus, Reason
+from edumeet_recording.domain.regions import located, nearest_storage, ranked
 from edumeet_recording.store import captures, jobs, nodes
-from edumeet_recording.store.nodes import Finalizer
 from edumeet_recording.store.transaction import Channel, Transactor, Tx
 from edumeet_recording.wire.node_link import FinalizeDone, FinalizeFailed, FinalizeProgress, FinalizeTask, OutputOptions
 
@@ -51,10 +52,20 @@ async def _assign(tx: Tx, settings: OrchestratorSettings, job: Job) -> None:
         detail = f"{job.attempts} attempts, the last one gave no sign of life"
         await _give_up(tx, settings, job, detail)
         return
-    finalizer = _choose(await nodes.finalizers(tx.conn, tx.now), job.region)
+    known = await nodes.finalizers(tx.conn, tx.now)
+    regions = ranked(job.region, {each.region for each in known}, job.allowed_regions, settings.spill)
+    gpu = uses_gpu(job.options, (stream.codec for stream in job.rtp_streams))
+    finalizer = choose(known, regions, await captures.storages_of_job(tx.conn, job.id), gpu=gpu)
     if finalizer is None:
         return
-    attempt = await jobs.lease_processing(tx.conn, job, finalizer.id, settings.processing_lease_s, tx.now)
+    storage = nearest_storage(
+        finalizer.region, settings.storage_regions, job.allowed_regions, settings.spill, finalizer.storages
+    )
+    if storage is None:
+        return
+    attempt = await jobs.lease_processing(
+        tx.conn, job, finalizer.id, storage=storage, lease_s=settings.processing_lease_s, now=tx.now
+    )
     if attempt is None:
         return
     for node_id in sorted({finalizer.id, job.processing_node_id or finalizer.id}):
@@ -62,17 +73,12 @@ async def _assign(tx: Tx, settings: OrchestratorSettings, job: Job) -> None:
         tx.hint(Channel.NODE, node_id)
 
 
-def _choose(finalizers: list[Finalizer], region: str) -> Finalizer | None:
-    free = [finalizer for finalizer in finalizers if finalizer.free_slots > 0]
-    return min(free, key=lambda finalizer: (finalizer.region != region, -finalizer.free_slots), default=None)
-
-
 async def task_of(tx: Tx, job: Job) -> FinalizeTask:
     """The finalization of `job` as its node is told. Each attempt writes to a place of its own: never two results."""
     return FinalizeTask(
         job_id=job.id,
         attempt=job.processing_attempt,
-        output_prefix=f"recordings/{job.id}/{job.processing_attempt}",
+        output_prefix=located(job.file_storage, f"recordings/{job.id}/{job.processing_attempt}"),
         file_stem=f"recording-{job.id}",
         output=OutputOptions(
             container=job.options.container,

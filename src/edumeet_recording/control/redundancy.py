@@ -12,6 +12,7 @@ from edumeet_recording.control.transitions import NOT_TWICE
 from edumeet_recording.domain.capture import CaptureRole
 from edumeet_recording.domain.job import CAPTURING
 from edumeet_recording.store import jobs
+from edumeet_recording.store.captures import NewCapture
 from edumeet_recording.store.transaction import Channel, Transactor, Tx
 
 MISSING_RETRY_S = 3.0
@@ -33,13 +34,12 @@ async def place_standby(tx: Tx, settings: OrchestratorSettings, fleet: LiveFleet
     job = await jobs.locked(tx.conn, job_id)
     if job is None or job.status not in CAPTURING:
         return
-    node_id, placement = await claim_node(tx, fleet, job, CaptureRole.STANDBY)
-    if node_id is not None:
+    found = await claim_node(tx, settings, fleet, job, CaptureRole.STANDBY)
+    if isinstance(found, NewCapture):
         await jobs.delay_standby(tx.conn, job.id, None)
-        decision = placement.record(node_id)
-        await assign(tx, settings, job, node_id, role=CaptureRole.STANDBY, event="standby_placed", decision=decision)
+        await assign(tx, settings, job, found, event="standby_placed")
         return
     retry_at = tx.now + timedelta(seconds=MISSING_RETRY_S)
     if await jobs.miss_standby(tx.conn, job.id, NOT_TWICE, retry_at):
-        await jobs.note(tx.conn, job.id, event="standby_missing", now=tx.now, data={"detail": placement.explanation})
+        await jobs.note(tx.conn, job.id, event="standby_missing", now=tx.now, data={"detail": found})
         tx.hint(Channel.EVENTS)

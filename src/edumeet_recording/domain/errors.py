@@ -7,7 +7,8 @@ OrchestratorError
 │   ├── Unauthenticated
 │   └── Forbidden
 ├── Refused               nobody's fault; retry after `retry_after_s`
-│   └── NoCapacity
+│   ├── NoCapacity
+│   └── QuotaExceeded     the tenant has what it may have
 └── Unavailable           something we need is away (database, storage, room server); retry
 """
 
@@ -72,6 +73,12 @@ class NoCapacity(Refused):
     """No node can take it and the queue is full."""
 
     code = "no_capacity"
+
+
+class QuotaExceeded(Refused):
+    """The tenant has as many recordings as it may have."""
+
+    code = "quota_exceeded"
 
 
 class Unavailable(OrchestratorError):

@@ -13,11 +13,15 @@ from enum import IntEnum
 from edumeet_recording.domain.codecs import Codec
 from edumeet_recording.domain.failure_domain import UNNAMED, FailureDomain
 from edumeet_recording.domain.price import Price
+from edumeet_recording.domain.regions import DEFAULT_STORAGE
 
 UNLIMITED = 2**62
 """Bytes a second of a node that has told no limit."""
 FEW = 64
 """Where no more nodes have room, they are looked at without the others."""
+
+
+_DEFAULT_ONLY = frozenset({DEFAULT_STORAGE})
 
 
 class PoolKind(IntEnum):
@@ -82,6 +86,11 @@ class NodeSnapshot:
         if not self.is_healthy:
             return self.health_reason or "unhealthy"
         return self.refusal or self.closed_by or "open"
+
+    @property
+    def known_storages(self) -> frozenset[str]:
+        """The names of the storages that it can write to."""
+        return _DEFAULT_ONLY if self.storages is None else self.storages
 
     @property
     def pool_kind(self) -> PoolKind:

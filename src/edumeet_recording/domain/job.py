@@ -6,7 +6,7 @@ from enum import StrEnum, unique
 from types import MappingProxyType
 
 from edumeet_recording.domain.price import Price
-from edumeet_recording.domain.request import Forwarding, JobOptions, RequestStream
+from edumeet_recording.domain.request import Forwarding, JobOptions, NewJob, RequestStream
 
 
 @unique
@@ -135,6 +135,7 @@ class Job:
     """A stored recording job, as far as decisions need it; `version` guards every change (compare-and-set).
 
     `deadline` ends the present state (`domain/deadlines.py`), `not_before` holds back the next placement.
+    `allowed_regions`: patterns of where its media may be, None: anywhere; `file_storage`: where its file goes.
     """
 
     id: str
@@ -146,7 +147,9 @@ class Job:
     rtp_streams: tuple[RequestStream, ...]
     options: JobOptions
     forwarding: Forwarding
+    allowed_regions: tuple[str, ...] | None
     cost_mcpu: int
+    cost_bytes_per_s: int
     status: JobStatus
     reason: str | None
     reason_detail: str | None
@@ -162,9 +165,54 @@ class Job:
     processing_attempt: int
     processing_lease_until: datetime | None
     file_key: str | None
+    file_storage: str
     legal_hold: bool
 
     @property
     def price(self) -> Price:
         """What each of its captures takes of a node."""
-        return Price(self.cost_mcpu)
+        return Price(self.cost_mcpu, self.cost_bytes_per_s, self.cost_bytes_per_s)
+
+
+def accepted(
+    new: NewJob,
+    *,
+    job_id: str,
+    region: str,
+    price: Price,
+    allowed_regions: tuple[str, ...] | None,
+    deadline: datetime | None,
+    now: datetime,
+) -> Job:
+    """The pending job that `new` becomes; `region` is its room server's."""
+    return Job(
+        id=job_id,
+        tenant_id=new.tenant_id,
+        room_server_id=new.room_server_id,
+        room_id=new.room_id,
+        peer_id=new.peer_id,
+        region=region,
+        rtp_streams=new.rtp_streams,
+        options=new.options,
+        forwarding=new.forwarding,
+        allowed_regions=allowed_regions,
+        cost_mcpu=price.mcpu,
+        cost_bytes_per_s=price.bytes_per_s,
+        status=JobStatus.PENDING,
+        reason=None,
+        reason_detail=None,
+        version=1,
+        epoch=0,
+        attempts=0,
+        not_before=None,
+        deadline=deadline,
+        created_at=now,
+        started_at=None,
+        stopped_at=None,
+        processing_node_id=None,
+        processing_attempt=0,
+        processing_lease_until=None,
+        file_key=None,
+        file_storage="",
+        legal_hold=False,
+    )

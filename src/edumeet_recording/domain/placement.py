@@ -198,7 +198,7 @@ _FILTERS: tuple[tuple[str, Callable[[NodeSnapshot, PlacementRequest], bool]], ..
         lambda node, request: any(map(node.failure_domain.shared_with, request.apart_from)),
     ),
     ("does not know the codec", lambda node, request: node.codecs is not None and not request.codecs <= node.codecs),
-    ("does not know the storage", lambda node, request: request.storages.isdisjoint(node.storages or {""})),
+    ("does not know the storage", lambda node, request: request.storages.isdisjoint(node.known_storages)),
 )
 
 

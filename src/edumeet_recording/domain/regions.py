@@ -4,6 +4,7 @@ A pattern is the name of a region, or its beginning with `*` behind it (`eu-*`).
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from math import inf
 
 Spill = Mapping[str, Mapping[str, float]]
 """Of a room server's region: which other regions may take over, and what that costs; the cheapest is tried first."""
@@ -49,3 +50,41 @@ def ranked(home: str, known: Iterable[str], allowed: Collection[str] | None, spi
         if is_allowed(region, allowed) and (region == home or costs is None or region in costs)
     ]
     return sorted(usable, key=lambda each: (each[0] != home, each[1], each[0]))
+
+
+DEFAULT_STORAGE = ""
+"""Name of the storage that `STORAGE_URL` is; every other one is named by its region."""
+
+
+def allowed_storages(places: Mapping[str, str], allowed: Collection[str] | None) -> list[str]:
+    """The names of the storages that may be used; `places`: the region of each, empty where nobody has said it."""
+    return [name for name, region in places.items() if allowed is None or (region and is_allowed(region, allowed))]
+
+
+def nearest_storage(
+    region: str, places: Mapping[str, str], allowed: Collection[str] | None, spill: Spill, known: Collection[str]
+) -> str | None:
+    """Where a node in `region` puts what it has: there, else into the default storage, else where it costs least.
+
+    `known`: the storages that the node knows. None where it knows none that is allowed.
+    """
+    usable = [name for name in allowed_storages(places, allowed) if name in known]
+    costs = spill.get(region, {})
+    return min(
+        usable,
+        key=lambda name: (places[name] != region, name != DEFAULT_STORAGE, costs.get(places[name], inf), name),
+        default=None,
+    )
+
+
+def located(storage: str, key: str) -> str:
+    """A key that names its storage, `@eu-1/tapes/…`; in the default storage the key alone."""
+    return f"@{storage}/{key}" if storage else key
+
+
+def split_location(location: str) -> tuple[str, str]:
+    """The storage's name and the key in it."""
+    if not location.startswith("@"):
+        return DEFAULT_STORAGE, location
+    storage, _, key = location[1:].partition("/")
+    return storage, key

@@ -68,6 +68,7 @@ class NewJob:
     forwarding: Forwarding
     priority: int
     allow_parallel: bool
+    allowed_regions: tuple[str, ...] | None
     idempotency_key: str | None
     request_sha256: bytes
 

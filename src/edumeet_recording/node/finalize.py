@@ -18,7 +18,7 @@ from edumeet_recording.config import NodeSettings
 from edumeet_recording.lifeline import die_with_parent
 from edumeet_recording.node.assemble import PHASES, assemble
 from edumeet_recording.node.transcode import Converter
-from edumeet_recording.storage.objects import ObjectStore
+from edumeet_recording.storage.regional import RegionalStore
 from edumeet_recording.wire.node_link import FinalizeTask
 
 NICE = 10
@@ -50,7 +50,7 @@ def _print_line(line: str) -> None:
 
 
 async def _run(task: FinalizeTask, settings: NodeSettings, work_dir: Path) -> None:
-    store = ObjectStore.open(settings)
+    store = RegionalStore.open(settings)
     outcome = await assemble(task, store, work_dir, Converter.of(settings), _Progress())
     _print_line(outcome.to_json())
 

@@ -17,6 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from edumeet_recording.config import NodeSettings
+from edumeet_recording.domain.codecs import Codec
 from edumeet_recording.domain.errors import OrchestratorError, Unavailable
 from edumeet_recording.node.events import DesiredReceived, Event, JournalAcked, KeyFrameRequested, LinkUp
 from edumeet_recording.node.journal import Journal
@@ -127,7 +128,12 @@ class Link:
         self._outbox.clear()
 
     async def _speak(self, connection: ClientConnection) -> None:
-        hello = wire.Hello(node_id=self._identity.node_id, version=version("edumeet-recording"))
+        hello = wire.Hello(
+            node_id=self._identity.node_id,
+            version=version("edumeet-recording"),
+            storages=tuple(self._settings.storage_regions),
+            codecs=tuple(Codec),
+        )
         await connection.send(hello.to_json())
         self._came_up()
         self._outbox.append(self.beat)

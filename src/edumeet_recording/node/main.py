@@ -25,7 +25,7 @@ from edumeet_recording.node.shell import Inbox, Shell
 from edumeet_recording.node.shipper import Shipper
 from edumeet_recording.node.status import status_app
 from edumeet_recording.node.supervisor import Supervisor
-from edumeet_recording.storage.objects import ObjectStore
+from edumeet_recording.storage.regional import RegionalStore
 from edumeet_recording.web import serve
 
 SPOOL = "spool"
@@ -96,7 +96,7 @@ class _Node:
             tell=self.inbox.tell,
         )
         self.shipper = Shipper(
-            ObjectStore.open(settings),
+            RegionalStore.open(settings),
             lambda capture_id, chunk: self.inbox.tell(ChunkShipped(capture_id, chunk)),
         )
         self.finalizers = Finalizers(folder / "work", environment_of_child(_variables(settings)), self.inbox.tell)

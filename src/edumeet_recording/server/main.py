@@ -37,7 +37,7 @@ from edumeet_recording.control.webhooks import Webhooks
 from edumeet_recording.domain.errors import Unavailable
 from edumeet_recording.providers.choice import open_provider
 from edumeet_recording.rooms.http import HttpRoomServer
-from edumeet_recording.storage.objects import ObjectStore
+from edumeet_recording.storage.regional import RegionalStore
 from edumeet_recording.store.db import open_pool
 from edumeet_recording.store.embedded import embedded_postgres
 from edumeet_recording.store.leases import Leadership
@@ -61,7 +61,7 @@ class _Parts:
     node_links: NodeLinks
     room_links: RoomLinks
     leadership: Leadership
-    storage: ObjectStore
+    storage: RegionalStore
     client: httpx2.AsyncClient
     watch: WatchHub
     webhooks: Webhooks
@@ -96,7 +96,7 @@ async def run_orchestrator(
             node_links=NodeLinks(captures, replica),
             room_links=RoomLinks(db, replica, settings.room_server_request_timeout_s),
             leadership=Leadership(dsn),
-            storage=ObjectStore.open(settings),
+            storage=RegionalStore.open(settings),
             client=client,
             watch=WatchHub(pool),
             webhooks=Webhooks(db, client),

@@ -8,10 +8,35 @@ from typing import Any
 import asyncpg
 
 from edumeet_recording.domain.capture import CaptureRole, CaptureState
+from edumeet_recording.domain.job import Job
 from edumeet_recording.store.db import Connection, load_queries
 from edumeet_recording.wire.node_link import CaptureReport, Stream, TapeChunk, TaskCapture
 
 _sql = load_queries("captures")
+
+
+@dataclass(frozen=True, slots=True)
+class NewCapture:
+    """A capture that is to be on a node, and why there (`Placement.record`). `storage`: the name of its tape's."""
+
+    id: str
+    node_id: str
+    role: CaptureRole
+    epoch: int
+    streams: tuple[Stream, ...]
+    storage: str
+    placement: dict[str, object]
+
+    @property
+    def told(self) -> dict[str, object]:
+        """What the event of it says."""
+        return {
+            "captureId": self.id,
+            "nodeId": self.node_id,
+            "epoch": self.epoch,
+            "role": self.role,
+            "placement": self.placement,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,28 +86,20 @@ def stream_rows(streams: Sequence[Stream]) -> list[dict[str, Any]]:
     return [stream.model_dump(mode="json", by_alias=True) for stream in streams]
 
 
-async def insert(
-    conn: Connection,
-    *,
-    capture_id: str,
-    job_id: str,
-    node_id: str,
-    role: CaptureRole,
-    epoch: int,
-    cost_mcpu: int,
-    streams: Sequence[Stream],
-    now: datetime,
-) -> None:
+async def insert(conn: Connection, job: Job, new: NewCapture, now: datetime) -> None:
     """A new capture; the unique index refuses a second live one of the job and role."""
     await _sql.insert_capture(
         conn,
-        id=capture_id,
-        job_id=job_id,
-        node_id=node_id,
-        role=role,
-        epoch=epoch,
-        cost_mcpu=cost_mcpu,
-        streams=stream_rows(streams),
+        id=new.id,
+        job_id=job.id,
+        node_id=new.node_id,
+        role=new.role,
+        epoch=new.epoch,
+        cost_mcpu=job.price.mcpu,
+        cost_bytes_per_s=job.price.bytes_per_s,
+        streams=stream_rows(new.streams),
+        storage=new.storage,
+        placement=new.placement,
         now=now,
     )
 
@@ -189,6 +206,11 @@ async def insert_chunk(conn: Connection, node_id: str, capture_id: str, chunk: T
         now=now,
         **chunk.model_dump(include={"seq", "key", "bytes", "sha256", "records", "first_ns", "last_ns"}),
     )
+
+
+async def storages_of_job(conn: Connection, job_id: str) -> frozenset[str]:
+    """The names of the storages that the tape of a job is in."""
+    return frozenset([row["storage"] async for row in _sql.storages_of_job(conn, job_id=job_id)])
 
 
 async def tape_of_job(conn: Connection, job_id: str) -> tuple[TaskCapture, ...]:

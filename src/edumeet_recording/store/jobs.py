@@ -1,7 +1,7 @@
 """Recording jobs in PostgreSQL: insert, read, and compare-and-set with the event in the same statement."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,7 +11,10 @@ from edumeet_recording.domain.codecs import Codec, Container, CopyPolicy, Kind, 
 from edumeet_recording.domain.deadlines import Heard
 from edumeet_recording.domain.job import Job, JobStatus
 from edumeet_recording.domain.request import JobOptions, NewJob, RequestStream, SrtpParameters
+from edumeet_recording.domain.tenant import Tenant
+from edumeet_recording.store.captures import NewCapture, stream_rows
 from edumeet_recording.store.db import Connection, load_queries
+from edumeet_recording.store.tenants import tenant_of
 
 _sql = load_queries("jobs")
 
@@ -24,10 +27,12 @@ def job_of(row: asyncpg.Record) -> Job:
         status=JobStatus(row["status"]),
         rtp_streams=tuple(_stream_of(stream) for stream in row["rtp_streams"]),
         options=options_of(row["options"]),
+        allowed_regions=None if row["allowed_regions"] is None else tuple(row["allowed_regions"]),
     )
 
 
-_PLAIN_COLUMNS = tuple(name for name in Job.__dataclass_fields__ if name not in {"status", "rtp_streams", "options"})
+_TYPED_COLUMNS = {"status", "rtp_streams", "options", "allowed_regions"}
+_PLAIN_COLUMNS = tuple(name for name in Job.__dataclass_fields__ if name not in _TYPED_COLUMNS)
 
 
 def _stream_of(value: dict[str, Any]) -> RequestStream:
@@ -54,59 +59,79 @@ def options_of(value: Mapping[str, Any]) -> JobOptions:
     )
 
 
-async def lock_peer(conn: Connection, new: NewJob) -> None:
-    """Hold off other starts for the same peer until the transaction ends."""
-    await _sql.lock_peer(conn, peer=f"{new.room_server_id}\n{new.room_id}\n{new.peer_id}")
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """All that a start is decided by. `earlier`: the job its idempotency key named before, with the request's digest.
+
+    `region` None: the room server is not registered. `running`: a job that records the peer now, or waits to.
+    """
+
+    earlier: tuple[str, bytes] | None
+    region: str | None
+    running: str | None
+    room_nodes: frozenset[str]
+    tenant: Tenant | None
 
 
-async def job_of_key(conn: Connection, key: str, tenant_id: str | None) -> tuple[str, bytes] | None:
-    """The job that was started with this idempotency key, and the digest of its request."""
-    row = await _sql.job_of_key(conn, key=key, tenant_id=tenant_id)
-    return None if row is None else (row["id"], row["request_sha256"])
+def peer_lock(new: NewJob) -> str:
+    """What a start of the same peer waits for, so that two cannot both find it free (`Transactor.run`)."""
+    return f"{new.room_server_id}\n{new.room_id}\n{new.peer_id}"
 
 
-async def live_job_of_peer(conn: Connection, new: NewJob) -> str | None:
-    """The id of a job that records the same peer now, or waits to."""
-    return await _sql.live_job_of_peer(
+async def circumstances(conn: Connection, new: NewJob) -> Circumstances:
+    """What is there when `new` is to start; the caller holds the `peer_lock`."""
+    row = await _sql.circumstances(
         conn,
+        key=new.idempotency_key,
+        tenant_id=new.tenant_id,
         room_server_id=new.room_server_id,
         room_id=new.room_id,
         peer_id=new.peer_id,
-        tenant_id=new.tenant_id,
+    )
+    return Circumstances(
+        earlier=None if row["earlier_id"] is None else (row["earlier_id"], row["earlier_sha256"]),
+        region=row["region"],
+        running=row["running"],
+        room_nodes=frozenset(row["room_nodes"]),
+        tenant=None if row["id"] is None else tenant_of(row),
     )
 
 
-async def queue_length(conn: Connection) -> int:
-    """Jobs that wait for a node."""
-    return await _sql.queue_length(conn)
+async def insert(conn: Connection, new: NewJob, job: Job, capture: NewCapture | None) -> Job | None:
+    """Store a job that was accepted, pending or with `capture`.
 
-
-async def insert(
-    conn: Connection, new: NewJob, *, job_id: str, region: str, cost_mcpu: int, deadline: datetime | None, now: datetime
-) -> Job:
-    """Store a new pending job."""
+    None where the capacity of the capture's node is not free any more; then nothing is stored.
+    """
     row = await _sql.insert_job(
         conn,
-        id=job_id,
-        tenant_id=new.tenant_id,
-        room_server_id=new.room_server_id,
-        room_id=new.room_id,
-        peer_id=new.peer_id,
-        region=region,
+        id=job.id,
+        tenant_id=job.tenant_id,
+        room_server_id=job.room_server_id,
+        room_id=job.room_id,
+        peer_id=job.peer_id,
+        region=job.region,
+        allowed_regions=None if job.allowed_regions is None else list(job.allowed_regions),
         peer_info=new.peer_info,
-        rtp_streams=[asdict(stream) for stream in new.rtp_streams],
-        options=asdict(new.options),
+        rtp_streams=[asdict(stream) for stream in job.rtp_streams],
+        options=asdict(job.options),
         requester_info=new.requester_info,
         requested_by=new.requested_by,
-        forwarding=new.forwarding,
+        forwarding=job.forwarding,
         priority=new.priority,
-        cost_mcpu=cost_mcpu,
+        cost_mcpu=job.price.mcpu,
+        cost_bytes_per_s=job.price.bytes_per_s,
         idempotency_key=new.idempotency_key,
         request_sha256=new.request_sha256,
-        deadline=deadline,
-        now=now,
+        deadline=job.deadline,
+        now=job.created_at,
+        node_id=capture and capture.node_id,
+        capture_id=capture and capture.id,
+        streams=capture and stream_rows(capture.streams),
+        storage=capture and capture.storage,
+        placement=capture and capture.placement,
+        data=capture and capture.told,
     )
-    return job_of(row)
+    return None if row is None else job_of(row)
 
 
 async def locked(conn: Connection, job_id: str) -> Job | None:
@@ -178,11 +203,6 @@ async def explain_wait(conn: Connection, job_id: str, reason: str, detail: str) 
     await _sql.explain_wait(conn, id=job_id, reason=reason, detail=detail)
 
 
-async def to_place(conn: Connection, now: datetime, most: int) -> list[Job]:
-    """Pending and interrupted jobs that may be tried now, by priority and age."""
-    return [job_of(row) async for row in _sql.jobs_to_place(conn, now=now, most=most)]
-
-
 async def without_standby(conn: Connection, now: datetime, most: int) -> list[Job]:
     """Jobs that are to be recorded twice, are recorded once, and may be tried now."""
     return [job_of(row) async for row in _sql.jobs_without_standby(conn, now=now, most=most)]
@@ -214,10 +234,14 @@ async def to_process(conn: Connection, now: datetime) -> list[Job]:
     return [job_of(row) async for row in _sql.jobs_to_process(conn, now=now)]
 
 
-async def lease_processing(conn: Connection, job: Job, node_id: str, lease_s: float, now: datetime) -> int | None:
-    """Give `job` to a finalizer; the number of the attempt, or None where somebody else was first."""
+async def lease_processing(
+    conn: Connection, job: Job, node_id: str, *, storage: str, lease_s: float, now: datetime
+) -> int | None:
+    """Give `job` to a finalizer, its file to `storage`; the number of the attempt, or None where somebody was first."""
     until = now + timedelta(seconds=lease_s)
-    return await _sql.lease_processing(conn, id=job.id, version=job.version, node_id=node_id, until=until, now=now)
+    return await _sql.lease_processing(
+        conn, id=job.id, version=job.version, node_id=node_id, storage=storage, until=until, now=now
+    )
 
 
 async def release_processing(

@@ -1,5 +1,6 @@
 """Room servers and FFmpeg nodes in PostgreSQL: registration, heartbeats, capacity, what a node should do."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -8,9 +9,11 @@ import asyncpg
 
 from edumeet_recording.domain.capture import CaptureRole
 from edumeet_recording.domain.failure_domain import FailureDomain, parse_failure_domain
-from edumeet_recording.domain.fleet import NodeSnapshot
+from edumeet_recording.domain.finalizers import Finalizer
+from edumeet_recording.domain.fleet import UNLIMITED, NodeSnapshot
 from edumeet_recording.domain.job import Job
 from edumeet_recording.domain.price import Price
+from edumeet_recording.domain.regions import DEFAULT_STORAGE, located
 from edumeet_recording.domain.request import FFmpegNodeRegistration, RoomServerRegistration
 from edumeet_recording.store.db import Connection, load_queries
 from edumeet_recording.store.jobs import job_of
@@ -48,15 +51,6 @@ class SilentNode:
     health_reason: str | None
     last_heartbeat: datetime | None
     unlinked_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Finalizer:
-    """A node that may be given finalizations."""
-
-    id: str
-    region: str
-    free_slots: int
 
 
 def _node_of(kind: NodeKind, row: asyncpg.Record | None) -> NodeRecord | None:
@@ -132,6 +126,10 @@ async def snapshots(conn: Connection, node_ids: list[str] | None, now: datetime)
 def _snapshot_of(row: asyncpg.Record) -> NodeSnapshot:
     columns: dict[str, Any] = dict(row)
     columns["failure_domain"] = _failure_domain_of(row)
+    if row["capacity_bytes_per_s"] is None:
+        columns["capacity_bytes_per_s"] = UNLIMITED
+    for name in ("storages", "codecs"):
+        columns[name] = None if row[name] is None else frozenset(row[name])
     return NodeSnapshot(**columns)
 
 
@@ -143,7 +141,8 @@ def _failure_domain_of(row: asyncpg.Record) -> FailureDomain:
 
 async def claim_capacity(conn: Connection, node_id: str, price: Price) -> bool:
     """Promise what `price` says of the node's capacity, where it is still free."""
-    return await _sql.claim_capacity(conn, id=node_id, cost_mcpu=price.mcpu) is not None
+    claimed = await _sql.claim_capacity(conn, id=node_id, cost_mcpu=price.mcpu, cost_bytes_per_s=price.bytes_per_s)
+    return claimed is not None
 
 
 async def store_heartbeats(conn: Connection, beats: list[dict[str, Any]], now: datetime) -> list[str]:
@@ -154,6 +153,15 @@ async def store_heartbeats(conn: Connection, beats: list[dict[str, Any]], now: d
 async def store_room_heartbeat(conn: Connection, server_id: str, rooms: int, peers: int, now: datetime) -> bool:
     """A room server's sign of life; True where it was away."""
     return await _sql.store_room_heartbeat(conn, id=server_id, rooms=rooms, peers=peers, now=now) is False
+
+
+async def introduce(
+    conn: Connection, node_id: str, storages: Sequence[str] | None, codecs: Sequence[str] | None
+) -> None:
+    """A node has said which storages and codecs it knows, or its release does not say."""
+    await _sql.introduce_ffmpeg_node(
+        conn, id=node_id, storages=storages and list(storages), codecs=codecs and list(codecs)
+    )
 
 
 async def link(conn: Connection, kind: NodeKind, node_id: str, replica: str) -> None:
@@ -225,7 +233,7 @@ async def desired_captures(conn: Connection, node_id: str) -> tuple[DesiredCaptu
                 job_id=row["job_id"],
                 epoch=row["epoch"],
                 role=CaptureRole(row["role"]),
-                tape_prefix=f"tapes/{row['job_id']}/{row['id']}",
+                tape_prefix=located(row["storage"], f"tapes/{row['job_id']}/{row['id']}"),
                 confirmed=row["forwarding"] != "none" or row["forwarded_by"] == "client",
                 streams=tuple(Stream.model_validate(stream) for stream in row["streams"]),
             )
@@ -246,4 +254,13 @@ async def raise_revision(conn: Connection, node_id: str) -> None:
 
 async def finalizers(conn: Connection, now: datetime) -> list[Finalizer]:
     """Healthy nodes with processing slots, the emptiest first."""
-    return [Finalizer(row["id"], row["region"], row["free_slots"]) async for row in _sql.finalizers(conn, now=now)]
+    return [
+        Finalizer(
+            row["id"],
+            row["region"],
+            row["free_slots"],
+            row["has_gpu"],
+            frozenset(row["storages"] or (DEFAULT_STORAGE,)),
+        )
+        async for row in _sql.finalizers(conn, now=now)
+    ]

@@ -88,6 +88,10 @@ CREATE TABLE public.captures (
     last_packet_at timestamp with time zone,
     ended_at timestamp with time zone,
     unconfirmed_since timestamp with time zone,
+    storage text DEFAULT ''::text NOT NULL,
+    cost_bytes_per_s integer DEFAULT 0 NOT NULL,
+    placement jsonb,
+    CONSTRAINT captures_cost_bytes_per_s_check CHECK ((cost_bytes_per_s >= 0)),
     CONSTRAINT captures_forwarding_check CHECK ((forwarding = ANY (ARRAY['none'::text, 'configured'::text, 'unconfirmed'::text, 'changed'::text, 'stopped'::text])))
 );
 
@@ -117,7 +121,14 @@ CREATE TABLE public.ffmpeg_nodes (
     quarantines integer DEFAULT 0 NOT NULL,
     quarantined_until timestamp with time zone,
     quarantine_reason text,
+    storages text[],
+    codecs text[],
+    capacity_bytes_per_s bigint,
+    load_bytes_per_s bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT ffmpeg_nodes_bytes_not_oversold CHECK ((load_bytes_per_s <= capacity_bytes_per_s)),
+    CONSTRAINT ffmpeg_nodes_capacity_bytes_per_s_check CHECK ((capacity_bytes_per_s >= 0)),
     CONSTRAINT ffmpeg_nodes_capacity_mcpu_check CHECK ((capacity_mcpu >= 0)),
+    CONSTRAINT ffmpeg_nodes_load_bytes_per_s_check CHECK ((load_bytes_per_s >= 0)),
     CONSTRAINT ffmpeg_nodes_load_mcpu_check CHECK ((load_mcpu >= 0)),
     CONSTRAINT ffmpeg_nodes_not_oversold CHECK ((load_mcpu <= capacity_mcpu)),
     CONSTRAINT ffmpeg_nodes_processing_slots_check CHECK ((processing_slots >= 0))
@@ -224,7 +235,11 @@ CREATE TABLE public.recording_jobs (
     purged_at timestamp with time zone,
     standby_missing boolean DEFAULT false NOT NULL,
     standby_retry_at timestamp with time zone,
+    allowed_regions text[],
+    file_storage text DEFAULT ''::text NOT NULL,
+    cost_bytes_per_s integer DEFAULT 0 NOT NULL,
     CONSTRAINT recording_jobs_completed_has_file CHECK (((status <> 'completed'::public.job_status) OR (file_key IS NOT NULL))),
+    CONSTRAINT recording_jobs_cost_bytes_per_s_check CHECK ((cost_bytes_per_s >= 0)),
     CONSTRAINT recording_jobs_cost_mcpu_check CHECK ((cost_mcpu > 0)),
     CONSTRAINT recording_jobs_final_has_end CHECK (((status = ANY (ARRAY['completed'::public.job_status, 'failed'::public.job_status, 'cancelled'::public.job_status])) = (ended_at IS NOT NULL))),
     CONSTRAINT recording_jobs_forwarding_check CHECK ((forwarding = ANY (ARRAY['room-server'::text, 'client'::text])))
@@ -309,7 +324,12 @@ CREATE TABLE public.tenants (
     allowed_regions text[],
     max_active_recordings integer,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT tenants_max_active_recordings_check CHECK ((max_active_recordings >= 0))
+    max_queued_recordings integer,
+    share integer DEFAULT 1 NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT tenants_max_active_recordings_check CHECK ((max_active_recordings >= 0)),
+    CONSTRAINT tenants_max_queued_recordings_check CHECK ((max_queued_recordings >= 0)),
+    CONSTRAINT tenants_share_check CHECK ((share > 0))
 );
 
 CREATE TABLE public.webhook_deliveries (
@@ -413,6 +433,8 @@ CREATE UNIQUE INDEX alerts_open ON public.alerts USING btree (rule, subject) WHE
 
 CREATE INDEX alerts_opened ON public.alerts USING btree (opened_at);
 
+CREATE INDEX captures_ended ON public.captures USING btree (ended_at) WHERE (ended_at IS NOT NULL);
+
 CREATE INDEX captures_of_node ON public.captures USING btree (node_id) WHERE (state = ANY (ARRAY['assigned'::public.capture_state, 'prepared'::public.capture_state, 'forwarding'::public.capture_state, 'receiving'::public.capture_state]));
 
 CREATE UNIQUE INDEX captures_one_live ON public.captures USING btree (job_id, role) WHERE (wanted AND (NOT leaving) AND (state = ANY (ARRAY['assigned'::public.capture_state, 'prepared'::public.capture_state, 'forwarding'::public.capture_state, 'receiving'::public.capture_state])));
@@ -444,6 +466,8 @@ CREATE UNIQUE INDEX recording_jobs_idempotency ON public.recording_jobs USING bt
 CREATE INDEX recording_jobs_live ON public.recording_jobs USING btree (status, created_at) WHERE (status <> ALL (ARRAY['completed'::public.job_status, 'failed'::public.job_status, 'cancelled'::public.job_status]));
 
 CREATE INDEX recording_jobs_live_peer ON public.recording_jobs USING btree (room_server_id, room_id, peer_id) WHERE (status = ANY (ARRAY['pending'::public.job_status, 'initializing'::public.job_status, 'recording'::public.job_status, 'interrupted'::public.job_status]));
+
+CREATE INDEX recording_jobs_live_tenant ON public.recording_jobs USING btree (tenant_id, status) WHERE (status = ANY (ARRAY['pending'::public.job_status, 'initializing'::public.job_status, 'recording'::public.job_status, 'interrupted'::public.job_status]));
 
 CREATE INDEX recording_jobs_page ON public.recording_jobs USING btree (created_at DESC, id DESC);
 

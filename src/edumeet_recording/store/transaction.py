@@ -2,10 +2,12 @@
 
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from hashlib import blake2b
 from typing import TypeVar
 
 import asyncpg
@@ -60,6 +62,31 @@ class Tx:
         self.hints.add((channel, payload))
 
 
+@asynccontextmanager
+async def _transaction(conn: Connection, alone: str | None) -> AsyncGenerator[None]:
+    """A transaction; its lock is taken in the round trip that begins it."""
+    if alone is None:
+        async with conn.transaction():
+            yield
+        return
+    key = int.from_bytes(blake2b(alone.encode(), digest_size=8).digest(), signed=True)
+    try:
+        await conn.execute(f"BEGIN; SELECT pg_advisory_xact_lock({key})")
+        yield
+    except BaseException:
+        await _roll_back(conn)
+        raise
+    await conn.execute("COMMIT")
+
+
+async def _roll_back(conn: Connection) -> None:
+    """Or close the connection, so that nobody gets it with the transaction still open."""
+    try:
+        await conn.execute("ROLLBACK")
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        conn.terminate()
+
+
 @dataclass(slots=True)
 class Transactor:
     """Runs transactions on a pool, with the database's clock: asked once a second, carried on by our own in between."""
@@ -74,11 +101,14 @@ class Transactor:
         async with mapped_errors(), self.pool.acquire() as conn:
             return await work(Tx(conn, await self._now(conn)))
 
-    async def run(self, work: Callable[[Tx], Awaitable[T]]) -> T:
-        """Run `work` in a transaction, again when somebody else was first."""
+    async def run(self, work: Callable[[Tx], Awaitable[T]], *, alone: str | None = None) -> T:
+        """Run `work` in a transaction, again when somebody else was first.
+
+        `alone`: any words; transactions with the same ones wait for each other.
+        """
         for _ in range(ATTEMPTS):
             try:
-                async with mapped_errors(), self.pool.acquire() as conn, conn.transaction():
+                async with mapped_errors(), self.pool.acquire() as conn, _transaction(conn, alone):
                     tx = Tx(conn, await self._now(conn))
                     result = await work(tx)
             except _TRY_AGAIN:

@@ -12,7 +12,8 @@ import asyncpg
 
 from edumeet_recording.domain.codecs import FileFormat, file_format
 from edumeet_recording.domain.job import JobStatus
-from edumeet_recording.store import metrics
+from edumeet_recording.domain.queueing import estimate_s
+from edumeet_recording.store import metrics, queue
 from edumeet_recording.store.db import Connection, db_now, load_queries
 from edumeet_recording.store.jobs import options_of
 from edumeet_recording.wire.views import (
@@ -83,7 +84,19 @@ async def recording(conn: Connection, job_id: str, tenant: str | None) -> Record
 
 async def recordings(conn: Connection, job_ids: Sequence[str], tenant: str | None) -> list[Recording]:
     """Those of `job_ids` that exist, newest first."""
-    return [_recording_of(row) async for row in _sql.recordings_by_id(conn, ids=list(job_ids), tenant_id=tenant)]
+    rows = [row async for row in _sql.recordings_by_id(conn, ids=list(job_ids), tenant_id=tenant)]
+    positions = await _positions(conn) if any(row["status"] == JobStatus.PENDING for row in rows) else {}
+    return [_recording_of(row, positions.get(row["id"])) for row in rows]
+
+
+async def _positions(conn: Connection) -> dict[str, tuple[int, float | None]]:
+    """The place in the queue of every job that waits, and the seconds it may take."""
+    now = await db_now(conn)
+    ended, over_s = await queue.ended(conn, now), queue.LOOK_BACK.total_seconds()
+    return {
+        job.job_id: (position, estimate_s(position, ended, over_s))
+        for position, job in enumerate(await queue.in_order(conn, now), start=1)
+    }
 
 
 async def page_of_recordings(
@@ -180,18 +193,15 @@ def event_of(row: asyncpg.Record) -> JobEvent:
     )
 
 
-def _recording_of(row: asyncpg.Record) -> Recording:
+def _recording_of(row: asyncpg.Record, place: tuple[int, float | None] | None) -> Recording:
     stats: dict[str, Any] = row["stats"] or {}
-    pending = row["status"] == JobStatus.PENDING
     return Recording(
         job_id=row["id"],
         tenant_id=row["tenant_id"],
         status=JobStatus(row["status"]),
         reason=row["reason"],
         reason_detail=row["reason_detail"],
-        queue=Queue(position=row["position"], not_before=row["not_before"], deadline=row["deadline"])
-        if pending
-        else None,
+        queue=None if place is None else _queue_of(row, *place),
         room_server_id=row["room_server_id"],
         room_id=row["room_id"],
         peer_id=row["peer_id"],
@@ -200,6 +210,8 @@ def _recording_of(row: asyncpg.Record) -> Recording:
         requested_by=row["requested_by"],
         node_id=row["ffmpeg_node_id"],
         region=row["region"],
+        allowed_regions=row["allowed_regions"],
+        placement=row["placement"],
         epoch=row["epoch"],
         priority=row["priority"],
         options=_options_of(row["options"]),
@@ -216,6 +228,18 @@ def _recording_of(row: asyncpg.Record) -> Recording:
         progress=_progress_of(row),
         file=_file_of(row),
         warnings=tuple(row["warnings"]),
+    )
+
+
+def _queue_of(row: asyncpg.Record, position: int, estimated_wait_s: float | None) -> Queue | None:
+    """Interrupted recordings wait too, but for their next node."""
+    if row["status"] != JobStatus.PENDING:
+        return None
+    return Queue(
+        position=position,
+        estimated_wait_s=estimated_wait_s,
+        not_before=row["not_before"],
+        deadline=row["deadline"],
     )
 
 

@@ -33,6 +33,10 @@ IDENTIFIER = r"^[A-Za-z0-9_][A-Za-z0-9._:@-]{0,127}$"
 
 Identifier = Annotated[str, Field(strict=True, pattern=IDENTIFIER)]
 Region = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+RegionPatterns = Annotated[
+    tuple[Annotated[str, Field(strict=True, pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63}\*?|\*)$")], ...],
+    Field(max_length=64, description="Regions, by name or by the beginning of one with * behind it."),
+]
 Name = Annotated[str, Field(strict=True, min_length=1, max_length=200, pattern=NO_CONTROLS)]
 ShortText = Annotated[str, Field(strict=True, max_length=200, pattern=NO_CONTROLS)]
 Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
@@ -229,6 +233,7 @@ class StartRecording(Body):
 
     `forwarding`: who makes the RTP flow. `room-server`: we ask the room server; `client`: the caller reads the target
     from the answer's `rtpForwarding` and sends there itself. `priority` 9 leaves the queue first.
+    `allowedRegions`: where tape and file may be, and the nodes that have them in hand; of those its tenant may use.
     """
 
     room_server_id: Identifier
@@ -241,6 +246,7 @@ class StartRecording(Body):
     forwarding: Forwarding = "room-server"
     priority: Annotated[int, Field(strict=True, ge=0, le=9)] = 0
     allow_parallel: Flag = False
+    allowed_regions: RegionPatterns | None = None
 
 
 class RoomServerSpecs(Body):
@@ -312,6 +318,19 @@ class RecordingsQuery(Body):
     created_to: Annotated[Instant | None, Field(alias="to")] = None
     cursor: Annotated[str, Field(min_length=1, max_length=512)] | None = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
+
+
+class TenantLimits(Body):
+    """`PUT /api/tenants/{tenantId}`; what is left out has no limit.
+
+    `allowedRegions`: the only ones in which nodes and storages get anything of the tenant's recordings, from the next
+    start on. `share`: of the fleet while recordings wait, against the other tenants, who have 1.
+    """
+
+    allowed_regions: RegionPatterns | None = None
+    max_active_recordings: Annotated[int, Field(strict=True, ge=0, lt=2**31)] | None = None
+    max_queued_recordings: Annotated[int, Field(strict=True, ge=0, lt=2**31)] | None = None
+    share: Annotated[int, Field(strict=True, ge=1, le=1000)] = 1
 
 
 class EventsQuery(Body):

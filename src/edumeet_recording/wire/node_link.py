@@ -255,12 +255,16 @@ class JournalEntry(Message):
 
 
 class Hello(Message):
-    """First message of a link."""
+    """First message of a link. `storages`: names of those the node can write to, the default one's is empty; None: of a
+    release that knows that one only. `codecs` None: all that were known then.
+    """
 
     type: Literal["hello"] = "hello"
     node_id: str
     version: str
     protocol: int = PROTOCOL
+    storages: tuple[str, ...] | None = None
+    codecs: tuple[str, ...] | None = None
 
 
 class Heartbeat(Message):

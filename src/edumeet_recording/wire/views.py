@@ -33,11 +33,33 @@ class Problem(View):
 
 
 class Queue(View):
-    """Where a pending job stands: `position` 1 is placed next, not before `notBefore`; it fails after `deadline`."""
+    """Where a pending job stands: `position` 1 is placed next, not before `notBefore`; it fails after `deadline`.
+
+    `estimatedWaitS` as fast as the queue moved in the last minutes, null while nothing has ended.
+    """
 
     position: int
+    estimated_wait_s: float | None = None
     not_before: datetime | None = None
     deadline: datetime | None = None
+
+
+class Alternative(View):
+    """A node that could have had it, further down the order."""
+
+    node_id: str
+    why: str
+
+
+class PlacementDecision(View):
+    """Why a capture is on its node: of `considered` nodes, those that were `refused`, by reason, and the next best."""
+
+    node_id: str
+    strategy: str
+    why: str
+    considered: int
+    alternatives: tuple[Alternative, ...]
+    refused: dict[str, int]
 
 
 class RecordedStream(View):
@@ -153,6 +175,8 @@ class Recording(View):
     requested_by: str | None = None
     node_id: str | None = None
     region: str
+    allowed_regions: tuple[str, ...] | None = None
+    placement: PlacementDecision | None = None
     epoch: int
     priority: int
     options: Options
@@ -176,6 +200,22 @@ class RecordingPage(View):
 
     items: tuple[Recording, ...]
     next_cursor: str | None = None
+
+
+class TenantView(View):
+    """A tenant's limits; null is no limit."""
+
+    id: str
+    allowed_regions: tuple[str, ...] | None = None
+    max_active_recordings: int | None = None
+    max_queued_recordings: int | None = None
+    share: int
+
+
+class TenantList(View):
+    """Tenants that have limits."""
+
+    items: tuple[TenantView, ...]
 
 
 class JobEvent(View):

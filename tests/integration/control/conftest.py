@@ -53,6 +53,7 @@ NEW = NewJob(
     forwarding="client",
     priority=0,
     allow_parallel=False,
+    allowed_regions=None,
     idempotency_key=None,
     request_sha256=b"1",
 )

@@ -1,7 +1,10 @@
 -- name: insert_capture!
 -- A capture for a job and epoch, on a node whose capacity was claimed in the same transaction.
-INSERT INTO captures (id, job_id, node_id, role, epoch, cost_mcpu, streams, created_at)
-VALUES (:id, :job_id, :node_id, :role::capture_role, :epoch, :cost_mcpu, :streams, :now);
+INSERT INTO captures (
+    id, job_id, node_id, role, epoch, cost_mcpu, cost_bytes_per_s, streams, storage, placement, created_at)
+VALUES (
+    :id, :job_id, :node_id, :role::capture_role, :epoch, :cost_mcpu, :cost_bytes_per_s, :streams, :storage, :placement,
+    :now);
 
 -- name: lock_job_of$
 -- Lock the job of a capture, before the capture is read.
@@ -57,9 +60,10 @@ WITH ended AS (
         forwarding = CASE WHEN j.forwarding = 'client' THEN 'stopped' ELSE c.forwarding END
     FROM recording_jobs j
     WHERE c.id = :id AND j.id = c.job_id AND c.state IN ('assigned', 'prepared', 'forwarding', 'receiving')
-    RETURNING c.job_id, c.node_id, c.cost_mcpu
+    RETURNING c.job_id, c.node_id, c.cost_mcpu, c.cost_bytes_per_s
 ), freed AS (
     UPDATE ffmpeg_nodes n SET load_mcpu = greatest(0, n.load_mcpu - ended.cost_mcpu),
+        load_bytes_per_s = greatest(0, n.load_bytes_per_s - ended.cost_bytes_per_s),
         desired_revision = n.desired_revision + 1
     FROM ended WHERE n.id = ended.node_id
 )
@@ -143,6 +147,10 @@ ON CONFLICT (capture_id, seq) DO NOTHING
 RETURNING capture_id
 )
 SELECT job_id FROM captures JOIN chunk ON captures.id = chunk.capture_id;
+
+-- name: storages_of_job
+-- Where the tape of a job is.
+SELECT DISTINCT storage FROM captures WHERE job_id = :job_id;
 
 -- name: chunks_of_job
 -- Every stored chunk of a job, in order.

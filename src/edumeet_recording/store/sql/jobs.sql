@@ -1,36 +1,63 @@
--- name: lock_peer$
--- One start at a time for a peer, so that two cannot both find it free.
-SELECT pg_advisory_xact_lock(hashtextextended(:peer, 0));
-
--- name: job_of_key^
--- The job an idempotency key named before.
-SELECT id, request_sha256 FROM recording_jobs
-WHERE idempotency_key = :key AND coalesce(tenant_id, '') = coalesce(:tenant_id, '');
-
--- name: live_job_of_peer$
--- A job that records this peer now, or waits to.
-SELECT id FROM recording_jobs
-WHERE room_server_id = :room_server_id AND room_id = :room_id AND peer_id = :peer_id
-  AND status IN ('pending', 'initializing', 'recording', 'interrupted')
-  AND coalesce(tenant_id, '') = coalesce(:tenant_id, '')
-LIMIT 1;
-
--- name: queue_length$
--- Jobs that wait for a node.
-SELECT count(*) FROM recording_jobs WHERE status = 'pending';
+-- name: circumstances^
+-- All that a start is decided by: the job its idempotency key named before, the room server's region, a job that records
+-- this peer now or waits to, who records the room, and the tenant's limits. The caller holds the lock of the peer.
+SELECT r.region, earlier.id AS earlier_id, earlier.request_sha256 AS earlier_sha256, tenant.id,
+    tenant.allowed_regions, tenant.max_active_recordings, tenant.max_queued_recordings, tenant.share,
+    (
+        SELECT id FROM recording_jobs
+        WHERE room_server_id = :room_server_id AND room_id = :room_id AND peer_id = :peer_id
+          AND status IN ('pending', 'initializing', 'recording', 'interrupted')
+          AND coalesce(tenant_id, '') = coalesce(:tenant_id, '')
+        LIMIT 1
+    ) AS running,
+    ARRAY(
+        SELECT DISTINCT c.node_id FROM recording_jobs j JOIN captures c ON c.job_id = j.id
+        WHERE j.room_server_id = :room_server_id AND j.room_id = :room_id
+          AND j.status IN ('pending', 'initializing', 'recording', 'interrupted')
+          AND c.wanted AND c.state IN ('assigned', 'prepared', 'forwarding', 'receiving')
+    ) AS room_nodes
+FROM (SELECT) AS start
+LEFT JOIN room_servers r ON r.id = :room_server_id AND r.deregistered_at IS NULL
+LEFT JOIN tenants tenant ON tenant.id = :tenant_id
+LEFT JOIN recording_jobs earlier
+    ON earlier.idempotency_key = :key AND coalesce(earlier.tenant_id, '') = coalesce(:tenant_id, '');
 
 -- name: insert_job^
--- A new pending job, with its first event.
-WITH job AS (
-INSERT INTO recording_jobs (
-    event_seq, id, tenant_id, room_server_id, room_id, peer_id, region, peer_info, rtp_streams, options, requester_info,
-    requested_by, forwarding, priority, cost_mcpu, idempotency_key, request_sha256, deadline, created_at, updated_at)
-VALUES (
-    1, :id, :tenant_id, :room_server_id, :room_id, :peer_id, :region, :peer_info, :rtp_streams, :options, :requester_info,
-    :requested_by, :forwarding, :priority, :cost_mcpu, :idempotency_key, :request_sha256, :deadline, :now, :now)
-RETURNING *
+-- A new job with its first events: pending, or where a node is named, with its capture there, if the capacity can still be
+-- claimed; nothing where it cannot.
+WITH claimed AS (
+    UPDATE ffmpeg_nodes SET load_mcpu = load_mcpu + :cost_mcpu, load_bytes_per_s = load_bytes_per_s + :cost_bytes_per_s,
+        desired_revision = desired_revision + 1
+    WHERE id = :node_id AND load_mcpu + :cost_mcpu <= capacity_mcpu
+      AND (capacity_bytes_per_s IS NULL OR load_bytes_per_s + :cost_bytes_per_s <= capacity_bytes_per_s)
+      AND is_healthy AND NOT is_draining AND accepts_captures AND deregistered_at IS NULL
+    RETURNING id
+), job AS (
+    INSERT INTO recording_jobs (
+        status, epoch, event_seq, ffmpeg_node_id, id, tenant_id, room_server_id, room_id, peer_id, region,
+        allowed_regions, peer_info, rtp_streams, options, requester_info, requested_by, forwarding, priority, cost_mcpu,
+        cost_bytes_per_s, idempotency_key, request_sha256, deadline, created_at, updated_at)
+    SELECT
+        CASE WHEN claimed.id IS NULL THEN 'pending' ELSE 'initializing' END::job_status,
+        CASE WHEN claimed.id IS NULL THEN 0 ELSE 1 END, CASE WHEN claimed.id IS NULL THEN 1 ELSE 2 END, claimed.id,
+        :id, :tenant_id, :room_server_id, :room_id, :peer_id, :region, :allowed_regions, :peer_info, :rtp_streams,
+        :options, :requester_info, :requested_by, :forwarding, :priority, :cost_mcpu, :cost_bytes_per_s,
+        :idempotency_key, :request_sha256, :deadline, :now, :now
+    FROM (SELECT) AS start LEFT JOIN claimed ON true
+    WHERE :node_id::text IS NULL OR claimed.id IS NOT NULL
+    RETURNING *
+), capture AS (
+    INSERT INTO captures (
+        id, job_id, node_id, role, epoch, cost_mcpu, cost_bytes_per_s, streams, storage, placement, created_at)
+    SELECT :capture_id, id, ffmpeg_node_id, 'primary', epoch, cost_mcpu, cost_bytes_per_s, :streams, :storage,
+        :placement, :now
+    FROM job WHERE ffmpeg_node_id IS NOT NULL
 ), event AS (
-    INSERT INTO job_events (job_id, seq, at, type, status) SELECT id, event_seq, :now, status::text, status FROM job
+    INSERT INTO job_events (job_id, seq, at, type, status, data)
+    SELECT id, seq, :now, type, type::job_status, CASE seq WHEN 1 THEN '{}' ELSE :data::jsonb END
+    FROM job, (VALUES (1, 'pending'), (2, 'initializing')) AS told (seq, type)
+    WHERE seq <= event_seq
+    ORDER BY seq
     RETURNING id
 ), delivery AS (
     INSERT INTO webhook_deliveries (endpoint_id, event_id, job_id, created_at, next_attempt_at)
@@ -101,16 +128,6 @@ UPDATE recording_jobs SET reason = :reason, reason_detail = :detail
 WHERE id = :id AND status IN ('pending', 'interrupted')
   AND (reason IS DISTINCT FROM :reason OR reason_detail IS DISTINCT FROM :detail);
 
--- name: jobs_to_place
--- Jobs that need a node and may be tried now: priority, then age.
-SELECT * FROM recording_jobs
-WHERE status IN ('pending', 'interrupted') AND (not_before IS NULL OR not_before <= :now)
-  AND NOT EXISTS (
-      SELECT FROM captures c WHERE c.job_id = recording_jobs.id AND c.wanted
-        AND c.state IN ('assigned', 'prepared', 'forwarding', 'receiving'))
-ORDER BY priority DESC, created_at, id
-LIMIT :most;
-
 -- name: jobs_without_standby
 -- Jobs to be recorded twice that only one capture records, or is about to: priority, then age.
 SELECT * FROM recording_jobs j
@@ -164,7 +181,8 @@ ORDER BY priority DESC, created_at;
 -- Give a job to a finalizer, as the next attempt; compare-and-set.
 UPDATE recording_jobs SET
     processing_node_id = :node_id, processing_attempt = processing_attempt + 1, processing_lease_until = :until,
-    processing_phase = NULL, processing_fraction = NULL, attempts = attempts + 1, version = version + 1, updated_at = :now
+    processing_phase = NULL, processing_fraction = NULL, file_storage = :storage, attempts = attempts + 1,
+    version = version + 1, updated_at = :now
 WHERE id = :id AND version = :version AND status = 'processing'
 RETURNING processing_attempt;
 

@@ -32,7 +32,8 @@ RETURNING xmax = 0;
 
 -- name: node_snapshots
 -- What placement looks at, of some nodes or of all.
-SELECT id, region, is_healthy, health_reason, is_draining, accepts_captures, capacity_mcpu, load_mcpu, failure_domain,
+SELECT id, region, is_healthy, health_reason, is_draining, accepts_captures, capacity_mcpu, load_mcpu,
+    capacity_bytes_per_s, load_bytes_per_s, failure_domain, storages, codecs,
     coalesce((specs ->> 'hasGPU')::boolean, false) AS has_gpu, load ->> 'refusal' AS refusal,
     coalesce(quarantined_until > :now, false) AS is_quarantined
 FROM ffmpeg_nodes
@@ -40,9 +41,11 @@ WHERE deregistered_at IS NULL AND (:ids::text[] IS NULL OR id = ANY(:ids));
 
 -- name: claim_capacity$
 -- The guarded claim: promised only where it still fits, so that two replicas cannot oversell a node.
-UPDATE ffmpeg_nodes SET load_mcpu = load_mcpu + :cost_mcpu, desired_revision = desired_revision + 1
-WHERE id = :id AND load_mcpu + :cost_mcpu <= capacity_mcpu AND is_healthy AND NOT is_draining AND accepts_captures
-  AND deregistered_at IS NULL
+UPDATE ffmpeg_nodes SET load_mcpu = load_mcpu + :cost_mcpu, load_bytes_per_s = load_bytes_per_s + :cost_bytes_per_s,
+    desired_revision = desired_revision + 1
+WHERE id = :id AND load_mcpu + :cost_mcpu <= capacity_mcpu
+  AND (capacity_bytes_per_s IS NULL OR load_bytes_per_s + :cost_bytes_per_s <= capacity_bytes_per_s)
+  AND is_healthy AND NOT is_draining AND accepts_captures AND deregistered_at IS NULL
 RETURNING id;
 
 -- name: store_heartbeats
@@ -89,6 +92,10 @@ WITH before AS (
     INSERT INTO node_events (node_id, type, at) SELECT id, 'returned', :now FROM before WHERE NOT is_healthy
 )
 SELECT is_healthy FROM before;
+
+-- name: introduce_ffmpeg_node!
+-- What a node's release and configuration know.
+UPDATE ffmpeg_nodes SET storages = :storages, codecs = :codecs WHERE id = :id;
 
 -- name: link_ffmpeg_node!
 -- Which replica holds the node's link.
@@ -161,7 +168,7 @@ SELECT id, desired_revision FROM ffmpeg_nodes WHERE id = ANY(:ids);
 
 -- name: desired_captures
 -- What a node should record.
-SELECT c.id, c.job_id, c.epoch, c.role, c.streams, c.forwarding, j.forwarding AS forwarded_by
+SELECT c.id, c.job_id, c.epoch, c.role, c.streams, c.storage, c.forwarding, j.forwarding AS forwarded_by
 FROM captures c JOIN recording_jobs j ON j.id = c.job_id
 WHERE c.node_id = :node_id AND c.wanted AND c.state IN ('assigned', 'prepared', 'forwarding', 'receiving')
 ORDER BY c.created_at;
@@ -176,7 +183,7 @@ UPDATE ffmpeg_nodes SET desired_revision = desired_revision + 1 WHERE id = :id;
 
 -- name: finalizers
 -- Nodes with free processing slots that do not leave, the emptiest first.
-SELECT n.id, n.region, n.processing_slots - (
+SELECT n.id, n.region, n.storages, coalesce((n.specs ->> 'hasGPU')::boolean, false) AS has_gpu, n.processing_slots - (
     SELECT count(*) FROM recording_jobs j WHERE j.status = 'processing' AND j.processing_node_id = n.id
       AND j.processing_lease_until > :now) AS free_slots
 FROM ffmpeg_nodes n

@@ -1,14 +1,11 @@
 -- name: recordings_by_id
--- What the API shows of recordings, each with the newest primary capture that lives, else the newest; unknown, deleted and foreign ids are left out.
-WITH waiting AS (
-    SELECT id, row_number() OVER (ORDER BY priority DESC, created_at, id) AS position
-    FROM recording_jobs WHERE status = 'pending'
-)
-SELECT j.id, j.tenant_id, j.status, j.reason, j.reason_detail, waiting.position, j.not_before, j.deadline,
+-- What the API shows of recordings, each with the newest primary capture that lives, else the newest; unknown, deleted
+-- and foreign ids are left out.
+SELECT j.id, j.tenant_id, j.status, j.reason, j.reason_detail, j.not_before, j.deadline,
     j.room_server_id, j.room_id, j.peer_id, j.peer_info, j.requester_info, j.requested_by, j.ffmpeg_node_id, j.region,
-    j.epoch, j.priority, j.options, j.forwarding, j.rtp_streams, j.created_at, j.started_at, j.stopped_at, j.ended_at,
-    j.duration_s, j.processing_phase, j.processing_fraction, j.file_key, j.file_bytes, j.file_sha256, j.file_version,
-    j.warnings,
+    j.allowed_regions, c.placement, j.epoch, j.priority, j.options, j.forwarding, j.rtp_streams, j.created_at,
+    j.started_at, j.stopped_at, j.ended_at, j.duration_s, j.processing_phase, j.processing_fraction, j.file_key,
+    j.file_bytes, j.file_sha256, j.file_version, j.warnings,
     jsonb_path_query_array(j.report, '$.assets[*] ? (@.kind == "poster" || @.kind == "waveform")') AS assets,
     j.report -> 'parts' AS parts, c.epoch AS capture_epoch, c.ip, c.ports, c.streams AS capture_streams, c.stats,
     c.wanted AND c.state IN ('prepared', 'forwarding', 'receiving') AS listens, (
@@ -17,7 +14,6 @@ SELECT j.id, j.tenant_id, j.status, j.reason, j.reason_detail, waiting.position,
         FROM captures
         WHERE job_id = j.id AND wanted AND state IN ('assigned', 'prepared', 'forwarding', 'receiving')) AS captures
 FROM recording_jobs j
-LEFT JOIN waiting ON waiting.id = j.id
 LEFT JOIN LATERAL (
     SELECT * FROM captures WHERE captures.job_id = j.id AND role = 'primary'
     ORDER BY (wanted AND state NOT IN ('drained', 'lost')) DESC, epoch DESC LIMIT 1

@@ -1,0 +1,39 @@
+"""Which node makes a file: one that may, that reaches the tape, nearby, with a GPU only where that is of use; pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from edumeet_recording.domain.codecs import COPYABLE, Codec, Container, CopyPolicy, Kind, kind_of
+from edumeet_recording.domain.request import JobOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Finalizer:
+    """A node that may be given finalizations. `storages`: names of those it reaches."""
+
+    id: str
+    region: str
+    free_slots: int
+    has_gpu: bool
+    storages: frozenset[str]
+
+
+def uses_gpu(options: JobOptions, codecs: Iterable[Codec]) -> bool:
+    """True where the file needs video encoded to H.264 by our own options, which is what a GPU does here."""
+    if not options.include_video or options.container is Container.WEBM or options.ffmpeg_args:
+        return False
+    video = [codec for codec in codecs if kind_of(codec) is Kind.VIDEO]
+    copied = options.copy is not CopyPolicy.NEVER and COPYABLE[options.container].issuperset(video)
+    return bool(video) and not copied
+
+
+def choose(
+    finalizers: Iterable[Finalizer], regions: Sequence[tuple[str, float]], storages: frozenset[str], *, gpu: bool
+) -> Finalizer | None:
+    """The best of `finalizers` for a job; None where none has a slot, is allowed, and reaches all of `storages`.
+
+    `regions`: those it may be in, best first (`domain/regions.py`).
+    """
+    rank = {region: place for place, (region, _) in enumerate(regions)}
+    able = (each for each in finalizers if each.free_slots > 0 and each.region in rank and storages <= each.storages)
+    return min(able, key=lambda each: (rank[each.region], each.has_gpu != gpu, -each.free_slots, each.id), default=None)
