@@ -54,6 +54,14 @@ class RecordingCommands:
     async def delete(self, job_id: str, tenant: str | None) -> None:
         self._note("delete", job_id, tenant)
 
+    async def put_tenant(self, tenant: Any) -> bool:
+        self._note("put_tenant", tenant)
+        return True
+
+    async def delete_tenant(self, tenant_id: str) -> bool:
+        self._note("delete_tenant", tenant_id)
+        return tenant_id != "gone"
+
     async def register_room_server(self, new: Any, token: str | None) -> Registered:
         self._note("register_room_server", new, token)
         return Registered(new.server_id, NODE_TOKEN, created=token is None)

@@ -3,7 +3,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edumeet_recording.domain.regions import both, is_allowed, ranked
+from edumeet_recording.domain.regions import (
+    allowed_storages,
+    both,
+    is_allowed,
+    located,
+    nearest_storage,
+    ranked,
+    split_location,
+)
 
 NAMES = st.text("ab-", min_size=1, max_size=3)
 PATTERNS = st.builds(lambda name, star: name + "*" * star, NAMES, st.booleans())
@@ -35,3 +43,33 @@ def test_an_empty_rule_allows_nothing_and_none_everything() -> None:
 @given(RULES, RULES, NAMES)
 def test_both_rules_hold_where_their_combination_does(one: list[str], other: list[str], region: str) -> None:
     assert is_allowed(region, both(one, other)) == (is_allowed(region, one) and is_allowed(region, other))
+
+
+PLACES = {"": "us", "eu-1": "eu-1", "eu-2": "eu-2"}
+
+
+def nearest(region: str, allowed: list[str] | None = None, known: str = "-eu-1-eu-2") -> str | None:
+    names = {"", *(name for name in PLACES if name and name in known)} if known.startswith("-") else set(known.split())
+    return nearest_storage(region, PLACES, allowed, {"asia": {"eu-2": 1.0, "eu-1": 2.0}}, names)
+
+
+def test_a_tape_stays_in_its_region_where_there_is_a_storage() -> None:
+    assert nearest("eu-2") == "eu-2"
+    assert nearest("asia") == "", "else the default one"
+    assert nearest("asia", ["eu-*"]) == "eu-2", "else where it costs least"
+
+
+def test_a_storage_that_is_not_allowed_or_not_known_is_none() -> None:
+    assert nearest("us", ["eu-*"]) == "eu-1"
+    assert nearest("us", ["asia"]) is None
+    assert nearest("eu-1", ["eu-1"], known="eu-2") is None
+
+
+def test_a_storage_of_nobody_knows_where_is_for_those_who_may_be_anywhere() -> None:
+    assert allowed_storages({"": ""}, None) == [""]
+    assert allowed_storages({"": ""}, ["*"]) == []
+
+
+@given(st.sampled_from(["", "eu-1"]), st.text("abc/@", min_size=1).filter(lambda key: not key.startswith("@")))
+def test_a_location_names_its_storage(storage: str, key: str) -> None:
+    assert split_location(located(storage, key)) == (storage, key)
