@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -20,41 +19,10 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
 
+from edumeet_recording.regional_settings import StoragePlace, spill_of, storage_places_of
+
 Seconds = Annotated[float, Field(gt=0, le=7 * 86400)]
 PortNumber = Annotated[int, Field(ge=0, le=65535)]
-
-
-REGION = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-"""The name of a region."""
-RegionName = Annotated[str, Field(pattern=REGION)]
-
-
-class StoragePlace(BaseModel):
-    """A storage of another region; None is as for `STORAGE_URL`. `region` is S3's, of the bucket."""
-
-    model_config = ConfigDict(frozen=True, alias_generator=to_camel, extra="forbid")
-
-    url: Annotated[str, Field(min_length=1)]
-    endpoint: str | None = None
-    region: str | None = None
-    access_key: SecretStr | None = None
-    secret_key: SecretStr | None = None
-    allow_http: bool | None = None
-
-
-_STORAGE_PLACES = TypeAdapter(dict[RegionName, StoragePlace | str])
-_REGION_SPILL = TypeAdapter(dict[RegionName, dict[RegionName, Annotated[float, Field(ge=0, allow_inf_nan=False)]]])
-
-
-@cache
-def _storage_places(text: str) -> dict[str, StoragePlace]:
-    places = _STORAGE_PLACES.validate_json(text or "{}")
-    return {region: StoragePlace(url=place) if isinstance(place, str) else place for region, place in places.items()}
-
-
-@cache
-def _spill(text: str) -> dict[str, dict[str, float]]:
-    return _REGION_SPILL.validate_json(text or "{}")
 
 
 class _Settings(BaseSettings):
@@ -105,7 +73,7 @@ class CommonSettings(_Settings):
     @property
     def storage_places(self) -> dict[str, StoragePlace]:
         """The storages of other regions, by region."""
-        return _storage_places(self.storages.get_secret_value())
+        return storage_places_of(self.storages.get_secret_value())
 
     @property
     def storage_regions(self) -> dict[str, str]:
@@ -125,7 +93,7 @@ class CommonSettings(_Settings):
     @field_validator("storages")
     @classmethod
     def _places(cls, value: SecretStr) -> SecretStr:
-        _storage_places(value.get_secret_value())
+        storage_places_of(value.get_secret_value())
         return value
 
 
@@ -316,12 +284,12 @@ class OrchestratorSettings(CommonSettings):
     @property
     def spill(self) -> dict[str, dict[str, float]]:
         """Which regions may take over another's recordings, and what that costs."""
-        return _spill(self.region_spill)
+        return spill_of(self.region_spill)
 
     @field_validator("region_spill")
     @classmethod
     def _spills(cls, value: str) -> str:
-        _spill(value)
+        spill_of(value)
         return value
 
     @field_validator("jwt_secret")

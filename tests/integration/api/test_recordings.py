@@ -89,6 +89,7 @@ async def test_a_recording_from_start_to_file(client: httpx2.AsyncClient, orches
         "copy": "prefer",
         "thumbnails": True,
         "customFFmpegArgs": [],
+        "redundancy": 1,
     }
     assert [stream["codecName"] for stream in started["streams"]] == ["opus", "h264"]
     assert started["rtpForwarding"] is None
@@ -139,6 +140,7 @@ async def test_a_finished_recording_is_fetched_whole_and_in_parts(
         "reportUrl": f"/api/recordings/{job_id}/report",
         "posterUrl": f"/api/recordings/{job_id}/assets/poster.jpg",
         "waveformUrl": None,
+        "version": 1,
         "parts": [],
     }
     assert (view["status"], view["durationS"], view["warnings"]) == ("completed", 12.5, ["loss"])

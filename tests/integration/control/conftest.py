@@ -19,7 +19,7 @@ from edumeet_recording.domain.request import (
     RequestStream,
     RoomServerRegistration,
 )
-from edumeet_recording.store import jobs
+from edumeet_recording.store import jobs, nodes
 from edumeet_recording.store.db import Pool
 from edumeet_recording.store.notify import Notifier
 from edumeet_recording.store.transaction import Transactor
@@ -74,18 +74,26 @@ class Service:
     def captures(self) -> CaptureCommands:
         return self.commands.captures
 
-    async def room_server(self, server_id: str = "room-server-1") -> None:
+    async def room_server(self, server_id: str = "room-server-1", region: str = "eu") -> None:
         await self.commands.register_room_server(
-            RoomServerRegistration(server_id, "http://room-server:3443", "eu", 100, {}), None
+            RoomServerRegistration(server_id, "http://room-server:3443", region, 100, {}), None
         )
 
     async def node(
-        self, node_id: str = "node-1", cores: float = 4, slots: int = 1, failure_domain: str | None = None
+        self,
+        node_id: str = "node-1",
+        cores: float = 4,
+        slots: int = 1,
+        failure_domain: str | None = None,
+        *,
+        region: str = "eu",
+        storages: tuple[str, ...] | None = None,
     ) -> None:
-        """A registered node that has sent a heartbeat."""
+        """A registered node that has sent a heartbeat; `storages` None: the default one only."""
         specs: dict[str, object] = {"cpuCores": cores}
-        new = FFmpegNodeRegistration(node_id, f"http://{node_id}:3000", "eu", specs, failure_domain, slots)
+        new = FFmpegNodeRegistration(node_id, f"http://{node_id}:3000", region, specs, failure_domain, slots)
         await self.commands.register_ffmpeg_node(new, None)
+        await self.commands.db.run(lambda tx: nodes.introduce(tx.conn, node_id, storages, None))
         await store_beats(self.commands.db, {node_id: NodeLoad()}, [])
 
     async def start(self, **changes: object) -> str:
@@ -147,9 +155,14 @@ class Service:
         await self.captures.journal(node_id, (JournalEntry(seq=1, body=body),))
 
 
-@pytest.fixture
-def service(db_pool: Pool) -> Service:
+def service_of(db_pool: Pool, settings: OrchestratorSettings) -> Service:
     """A replica without loops: tests tick what they need."""
     db = Transactor(db_pool, Notifier("unused"))
-    captures = CaptureCommands(db, SETTINGS)
-    return Service(Commands(db, SETTINGS, captures, LiveFleet(db, SETTINGS.placement_strategy)), db_pool)
+    captures = CaptureCommands(db, settings)
+    return Service(Commands(db, settings, captures, LiveFleet(db, settings.placement_strategy)), db_pool)
+
+
+@pytest.fixture
+def service(db_pool: Pool) -> Service:
+    """A replica with the settings that most tests have."""
+    return service_of(db_pool, SETTINGS)

@@ -88,7 +88,8 @@ def authenticator(**fields: Any) -> Authenticator:
 
 
 def _filled(path: str) -> str:
-    examples = {"{jobId}": "job-1", "{nodeId}": "node-1", "{webhookId}": "hook-1", "{name}": "poster.jpg"}
+    examples = {"{jobId}": "job-1", "{nodeId}": "node-1", "{webhookId}": "hook-1", "{tenantId}": "t"}
+    examples |= {"{name}": "poster.jpg"}
     return functools.reduce(lambda filled, name: filled.replace(name, examples[name]), examples, path)
 
 
