@@ -8,7 +8,7 @@ import pytest
 
 from edumeet_recording.api.openapi import document
 
-ENDPOINT = re.compile(r"`(GET|POST|DELETE) (/(?:api|health|metrics)[\w/{}.-]*)`")
+ENDPOINT = re.compile(r"`(GET|POST|PUT|DELETE) (/(?:api|health|metrics)[\w/{}.-]*)`")
 
 
 def test_it_is_fresh(root: Path) -> None:

@@ -53,6 +53,7 @@ async def test_a_full_queue_says_when_to_ask_again(service: Service) -> None:
     assert refused.value.retry_after_s == UNKNOWN_RETRY_S
     await service.node("node-1", cores=ROOM_FOR_ONE)
     await dispatch_tick(service.commands.db, SETTINGS, service.fleet)
+    await service.commands.set_draining("node-1", True)
     await service.captures.node_lost("node-1", "dead")
     with pytest.raises(NoCapacity) as refused:
         await service.start(peer_id="c")

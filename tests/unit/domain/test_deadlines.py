@@ -22,7 +22,9 @@ JOB = Job(
     rtp_streams=(),
     options=JobOptions(Container.MP4),
     forwarding="room-server",
+    allowed_regions=None,
     cost_mcpu=8,
+    cost_bytes_per_s=0,
     status=JobStatus.PENDING,
     reason=None,
     reason_detail=None,
@@ -38,6 +40,7 @@ JOB = Job(
     processing_attempt=0,
     processing_lease_until=None,
     file_key=None,
+    file_storage="",
     legal_hold=False,
 )
 SILENT = Heard()
