@@ -229,6 +229,10 @@ class OrchestratorSettings(CommonSettings):
     )
     tape_retention_s: float = Field(86400, ge=0, description="Tapes of completed recordings are deleted after this.")
     metrics_interval_s: Seconds = Field(15, description="Interval of rows in system_metrics.")
+    alert_urls: SecretStr = Field(
+        SecretStr(""),
+        description="Who is told of alerts: Apprise URLs (mailtos://…, slack://…, json://…), separated by blanks.",
+    )
     autoscale_provider: Literal["advisory", "process", "docker", "kubernetes"] = Field(
         "advisory",
         description="Who runs the nodes that autoscaling asks for: processes of this machine, containers, pods; "

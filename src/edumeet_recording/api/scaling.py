@@ -1,4 +1,4 @@
-"""Autoscaling: what there is, what should be, what was decided."""
+"""Autoscaling and alerts: what there is, what should be, what was decided, what is wrong."""
 
 from dataclasses import asdict
 from typing import Annotated
@@ -8,9 +8,11 @@ from fastapi import APIRouter, Query
 from edumeet_recording.api.auth import Scope
 from edumeet_recording.api.deps import ApiDeps, Deps, MetricsReader
 from edumeet_recording.domain.scaling import Evaluation
-from edumeet_recording.store import scaling, views
+from edumeet_recording.store import alerts, scaling, views
 from edumeet_recording.store.db import db_now
 from edumeet_recording.wire.scaling import (
+    AlertPage,
+    AlertsQuery,
     Capacity,
     EvaluateScaling,
     Recommendation,
@@ -68,6 +70,20 @@ async def history(
         )
     page = items[: query.limit]
     return ScalingHistory(items=tuple(page), next_before=page[-1].id if len(items) > query.limit else None)
+
+
+@router.get("/alerts")
+async def list_alerts(
+    query: Annotated[AlertsQuery, Query()],
+    deps: Deps,
+    caller: MetricsReader,  # noqa: ARG001 - the scope is the check
+) -> AlertPage:
+    """What needs somebody now, or did."""
+    is_open = None if query.state == "all" else query.state == "open"
+    async with deps.reading() as conn:
+        items = await alerts.page(conn, is_open=is_open, before=query.before, most=query.limit + 1)
+    page = items[: query.limit]
+    return AlertPage(items=tuple(page), next_before=page[-1].id if len(items) > query.limit else None)
 
 
 async def _recommendations(deps: ApiDeps, *, dry_run: bool) -> Recommendations:

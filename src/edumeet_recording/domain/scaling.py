@@ -184,8 +184,9 @@ class _Region:
 
     def evaluation(self) -> Evaluation:
         """The desired number first, then the steps towards it."""
-        wanted = self._wanted()
-        desired = max(self._policy.min_nodes, min(wanted, self._policy.max_nodes))
+        wanted, current = self._wanted(), len(self._usable) + len(self._pending)
+        # the maximum bounds what is asked for: nodes that are there and needed stay
+        desired = max(self._policy.min_nodes, min(wanted, max(current, self._policy.max_nodes)))
         grown = self._grow(desired)
         return Evaluation(
             region=self._state.region,
@@ -199,7 +200,7 @@ class _Region:
             needed_mcpu=self._needed,
             capacity_mcpu=self._capacity,
             queued=self._state.queued,
-            is_at_max=wanted > self._policy.max_nodes,
+            is_at_max=wanted > desired,
             steps=(*self._settled, *(grown or self._shrink(desired))),
         )
 

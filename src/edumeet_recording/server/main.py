@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +18,7 @@ from edumeet_recording.api.auth import Authenticator
 from edumeet_recording.api.deps import ApiDeps
 from edumeet_recording.api.watch_hub import WatchHub
 from edumeet_recording.config import OrchestratorSettings
+from edumeet_recording.control.alerts import Alerts
 from edumeet_recording.control.autoscale import Autoscaler
 from edumeet_recording.control.captures import CaptureCommands
 from edumeet_recording.control.commands import Commands
@@ -29,6 +30,7 @@ from edumeet_recording.control.health import HealthLoop
 from edumeet_recording.control.loop import Loop
 from edumeet_recording.control.metrics import metrics_tick
 from edumeet_recording.control.node_links import NodeLinks
+from edumeet_recording.control.notices import Receiver, receivers_of
 from edumeet_recording.control.processing import assign_tick, late_media_tick
 from edumeet_recording.control.redundancy import standby_tick
 from edumeet_recording.control.retention import retention_tick
@@ -65,6 +67,7 @@ class _Parts:
     client: httpx2.AsyncClient
     watch: WatchHub
     webhooks: Webhooks
+    receivers: Sequence[Receiver]
 
 
 async def run_orchestrator(
@@ -100,6 +103,7 @@ async def run_orchestrator(
             client=client,
             watch=WatchHub(pool),
             webhooks=Webhooks(db, client),
+            receivers=receivers_of(settings.alert_urls.get_secret_value()),
         )
         subscriptions = stack.enter_context(ExitStack())
         async with asyncio.TaskGroup() as tasks:
@@ -146,6 +150,7 @@ def _loops(parts: _Parts, forwarding: ForwardingLoop, autoscaler: Autoscaler) ->
 
         return leader_tick
 
+    watching = Alerts(db, autoscaler, parts.storage.check, parts.receivers)
     health = HealthLoop(db, settings, parts.captures, parts.client)
     return [
         Loop("heartbeats", parts.node_links.flush_tick, 0.5),
@@ -163,6 +168,9 @@ def _loops(parts: _Parts, forwarding: ForwardingLoop, autoscaler: Autoscaler) ->
         Loop("late_captures", led(parts.captures.late_tick), 1),
         Loop("health", led(health.tick), 1),
         Loop("webhooks", led(parts.webhooks.tick), 1, timeout_s=120),
+        Loop("storage", led(watching.storage_tick), 30),
+        Loop("alerts", led(watching.watch_tick), 5),
+        Loop("tell", led(watching.tell_tick), 5, timeout_s=120),
         Loop("autoscale", led(autoscaler.tick), 2, timeout_s=120),
         Loop("metrics", led(partial(metrics_tick, db)), settings.metrics_interval_s),
         Loop("retention", led(partial(retention_tick, db, settings, parts.storage)), 30, timeout_s=300),

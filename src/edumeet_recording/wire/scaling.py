@@ -1,10 +1,11 @@
 """Autoscaling on the REST API: capacity, recommendations, decisions. Capacity in milli-cores, times in RFC 3339."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from edumeet_recording.domain.alerting import Rule, Severity
 from edumeet_recording.domain.forecast import Cause
 from edumeet_recording.domain.scaling import Action
 from edumeet_recording.wire.base import Body, View
@@ -24,6 +25,14 @@ class ScalingHistoryQuery(Body):
     region: Region | None = None
     since: Annotated[Instant | None, Field(alias="from")] = None
     until: Annotated[Instant | None, Field(alias="to")] = None
+    before: Annotated[int, Field(ge=1, lt=2**63)] | None = None
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+
+
+class AlertsQuery(Body):
+    """`GET /api/scaling/alerts`: open ones unless `state` says otherwise, newest first; `before` continues a page."""
+
+    state: Literal["open", "over", "all"] = "open"
     before: Annotated[int, Field(ge=1, lt=2**63)] | None = None
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
 
@@ -102,4 +111,28 @@ class ScalingHistory(View):
     """Decisions and alerts, newest first; ask on with `before=nextBefore`, null on the last page."""
 
     items: tuple[ScalingEvent, ...]
+    next_before: int | None = None
+
+
+class AlertView(View):
+    """Something that needs somebody. It was last seen at `seenAt`; over since `recoveredAt`, null while it lasts.
+
+    `region` is `*` for what concerns the whole service.
+    """
+
+    id: int
+    rule: Rule
+    subject: str
+    region: str
+    severity: Severity
+    detail: str
+    opened_at: datetime
+    seen_at: datetime
+    recovered_at: datetime | None = None
+
+
+class AlertPage(View):
+    """Alerts, newest first; ask on with `before=nextBefore`, null on the last page."""
+
+    items: tuple[AlertView, ...]
     next_before: int | None = None

@@ -82,3 +82,26 @@ async def test_an_outside_scaler_finds_what_it_needs(client: httpx2.AsyncClient,
         'edumeet_recording_recordings_queued{region="eu"} 0.0',
     ):
         assert line in text
+
+
+async def test_alerts_are_listed(client: httpx2.AsyncClient, orchestrator: Orchestrator) -> None:
+    for number, recovered in enumerate((None, "2026-11-22T12:00:00Z", None)):
+        await orchestrator.service.pool.execute(
+            "INSERT INTO alerts (rule, subject, region, severity, detail, opened_at, seen_at, next_attempt_at, "
+            "recovered_at) "
+            "VALUES ('node_lost', $1, 'eu', 'warning', 'gone', now(), now(), now(), $2::text::timestamptz)",
+            f"node-{number}",
+            recovered,
+        )
+    url = "/api/scaling/alerts"
+    listed = (await client.get(url, headers=bearer())).json()["items"]
+    assert [(each["subject"], each["rule"], each["recoveredAt"]) for each in listed] == [
+        ("node-2", "node_lost", None),
+        ("node-0", "node_lost", None),
+    ]
+    over = (await client.get(f"{url}?state=over", headers=bearer())).json()["items"]
+    assert [each["subject"] for each in over] == ["node-1"]
+    page = (await client.get(f"{url}?state=all&limit=2", headers=bearer())).json()
+    last = (await client.get(f"{url}?state=all&before={page['nextBefore']}", headers=bearer())).json()
+    assert [each["subject"] for each in last["items"]] == ["node-0"]
+    assert (await client.get(f"{url}?state=some", headers=bearer())).status_code == 422

@@ -65,6 +65,7 @@ ENDPOINTS = [
     ("GET", "/api/scaling/recommendations", Scope.METRICS_READ),
     ("POST", "/api/scaling/evaluate", Scope.METRICS_READ),
     ("GET", "/api/scaling/history", Scope.METRICS_READ),
+    ("GET", "/api/scaling/alerts", Scope.METRICS_READ),
 ]
 OPEN = {"/health", "/health/ready", "/openapi.json", "/docs", "/docs/oauth2-redirect"}
 BY_NODE_TOKEN = {

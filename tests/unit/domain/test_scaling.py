@@ -80,6 +80,12 @@ def test_the_maximum_holds_and_is_told() -> None:
     assert (answer.is_at_max, steps(answer)) == (True, [(Action.START, "demand", 1)])
 
 
+def test_nodes_above_the_maximum_that_are_needed_stay() -> None:
+    nodes = fleet(700, 700, 700)
+    answer = evaluate(replace(POLICY, max_nodes=2), region(2100, *nodes, requests=ours(nodes)), NOW)
+    assert (answer.desired_nodes, answer.is_at_max, answer.steps) == (3, False, ())
+
+
 def test_a_forecast_counts_like_demand_and_names_itself() -> None:
     past = [Sample(NOW - timedelta(minutes=minutes), 800 - 100 * minutes) for minutes in (4, 3, 2, 1)]
     answer = evaluate(replace(POLICY, lead_time_s=120), region(800, *fleet(800), past=past), NOW)
