@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 
@@ -11,6 +12,7 @@ from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.room_links import RoomLinks
 from edumeet_recording.control.room_servers import note_lost, note_returned
 from edumeet_recording.control.transitions import retry_at
+from edumeet_recording.domain.capture import StreamState
 from edumeet_recording.domain.codecs import Kind
 from edumeet_recording.domain.errors import Unavailable
 from edumeet_recording.domain.job import Reason
@@ -32,6 +34,8 @@ from edumeet_recording.wire.room_link import (
 
 log = structlog.get_logger()
 
+ASK_AGAIN_S, ASK_AGAIN_MOST_S = 2.0, 20.0
+"""A room server is asked for what a peer does not publish after the first pause, then after ever longer ones."""
 STOP_ATTEMPTS = 120
 """A room server that cannot be told to stop for an hour is gone, and its forwardings with it."""
 LOST_S = 60.0
@@ -83,6 +87,9 @@ class ForwardingLoop:
         return self.links.get(forwarding.room_server_id) or self.at_url(forwarding.room_server_url)
 
     async def _configure(self, wanted: Forwarding) -> None:
+        if wanted.capture.forwarding == "configured":
+            await self._ask_again(wanted)
+            return
         try:
             answer = await self._server(wanted).configure(request_of(wanted))
             streams = sent_streams(wanted.capture.streams, answer)
@@ -101,24 +108,43 @@ class ForwardingLoop:
 
         async def work(tx: Tx) -> None:
             await jobs.locked(tx.conn, capture.job_id)
-            if await forwardings.forward(tx.conn, capture.id, streams) is None:
-                return
-            await nodes.raise_revision(tx.conn, capture.node_id)
-            data = {"epoch": capture.epoch, "nodeId": capture.node_id, "ip": capture.ip, "ports": capture.ports}
-            await jobs.note(tx.conn, capture.job_id, event="rtp_forwarding", now=tx.now, data=data)
-            tx.hint(Channel.NODE, capture.node_id)
-            tx.hint(Channel.EVENTS)
+            again = ask_again_at(streams, {}, 0, tx.now)
+            if await forwardings.forward(tx.conn, capture.id, streams, again) is not None:
+                await _tell_streams(tx, capture)
+
+        await self.db.run(work)
+
+    async def _ask_again(self, wanted: Forwarding) -> None:
+        """Ask for streams that are not sent yet, or not any more; where there are none, the question comes again."""
+        capture = wanted.capture
+        try:
+            answer = await self._server(wanted).configure(request_of(wanted))
+            streams = renewed(capture.streams, answer)
+        except (RoomServerUnreachable, RoomServerRefused) as error:
+            log.info("no_further_streams", job_id=capture.job_id, detail=error.message)
+            streams = capture.streams
+        former = [old for old, new in zip(capture.streams, streams, strict=True) if old != new and old.ssrc is not None]
+
+        async def work(tx: Tx) -> None:
+            await jobs.locked(tx.conn, capture.job_id)
+            again = ask_again_at(streams, capture.stats, capture.streams_asked, tx.now)
+            renew = forwardings.renew_streams(tx.conn, capture.id, streams=streams, former=former, retry_at=again)
+            if await renew is not None and streams != capture.streams:
+                await _tell_streams(tx, capture)
 
         await self.db.run(work)
 
     async def _confirmed(self, capture: Capture, streams: tuple[Stream, ...]) -> None:
         """It was away, and was asked again: either it still sends what it did, or the next epoch must follow."""
-        same = streams == capture.streams
+        known = [(old, new) for old, new in zip(capture.streams, streams, strict=True) if old.ssrc is not None]
+        same = all(old == new for old, new in known)
 
         async def work(tx: Tx) -> None:
             job = await jobs.locked(tx.conn, capture.job_id)
             if not await forwardings.settle_doubt(tx.conn, capture.id, "configured" if same else "changed"):
                 return
+            if same and streams != capture.streams:
+                await forwardings.ask_again(tx.conn, capture.id, tx.now)
             if same and job is not None:
                 await note_returned(tx, job)
             tx.hint(Channel.DISPATCH)
@@ -167,6 +193,23 @@ class ForwardingLoop:
                 tx.conn, capture.id, detail, retry_at(capture.forwarding_attempts, tx.now)
             )
         )
+
+
+async def _tell_streams(tx: Tx, capture: Capture) -> None:
+    """The node is to know the capture's new streams, and everybody that media is on its way."""
+    await nodes.raise_revision(tx.conn, capture.node_id)
+    data = {"epoch": capture.epoch, "nodeId": capture.node_id, "ip": capture.ip, "ports": capture.ports}
+    await jobs.note(tx.conn, capture.job_id, event="rtp_forwarding", now=tx.now, data=data)
+    tx.hint(Channel.NODE, capture.node_id)
+    tx.hint(Channel.EVENTS)
+
+
+def ask_again_at(streams: tuple[Stream, ...], stats: dict[str, Any], asked: int, now: datetime) -> datetime | None:
+    """When to ask for streams that were never sent, or have stalled; None where there are none."""
+    stalled = {one["index"] for one in stats.get("streams", ()) if one.get("state") == StreamState.STALLED}
+    if all(stream.ssrc is not None and stream.index not in stalled for stream in streams):
+        return None
+    return now + timedelta(seconds=min(ASK_AGAIN_S * 2 ** min(asked, 10), ASK_AGAIN_MOST_S))
 
 
 def request_of(wanted: Forwarding) -> ConfigureForwarding:
@@ -218,6 +261,12 @@ def sent_streams(expected: tuple[Stream, ...], answer: Configured) -> tuple[Stre
         _as_sent(stream, sent[stream.index]) if stream.index in sent else stream.model_copy(update={"source_ip": host})
         for stream in expected
     )
+
+
+def renewed(known: tuple[Stream, ...], answer: Configured) -> tuple[Stream, ...]:
+    """The streams of a capture after its room server was asked again; one it does not send stays as it was known."""
+    sent = {stream.index: stream for stream in answer.rtp_streams}
+    return tuple(_as_sent(stream, sent[stream.index]) if stream.index in sent else stream for stream in known)
 
 
 def _as_sent(expected: Stream, sent: SentStream) -> Stream:

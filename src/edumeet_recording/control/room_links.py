@@ -10,9 +10,9 @@ from edumeet_recording.control.node_links import PROTOCOL_ERROR, REPLACED
 from edumeet_recording.control.room_servers import room_server_back
 from edumeet_recording.rooms.base import RoomServerUnreachable
 from edumeet_recording.rooms.link import LinkedRoomServer
-from edumeet_recording.store import nodes
+from edumeet_recording.store import forwardings, nodes
 from edumeet_recording.store.transaction import Channel, Transactor, Tx
-from edumeet_recording.wire.room_link import ROOM_MESSAGE, RoomHeartbeat, RoomHello
+from edumeet_recording.wire.room_link import ROOM_MESSAGE, PeerChanged, RoomHeartbeat, RoomHello
 
 log = structlog.get_logger()
 
@@ -79,11 +79,20 @@ class RoomLinks:
                     continue
                 case RoomHeartbeat():
                     await self._beat(server_id, message)
+                case PeerChanged():
+                    await self._db.run(self._changed(server_id, message))
                 case _:
                     server.deliver(message)
 
     async def _beat(self, server_id: str, beat: RoomHeartbeat) -> None:
         await self._db.run(lambda tx: nodes.store_room_heartbeat(tx.conn, server_id, beat.rooms, beat.peers, tx.now))
+
+    def _changed(self, server_id: str, peer: PeerChanged) -> Callable[[Tx], Awaitable[None]]:
+        async def work(tx: Tx) -> None:
+            await forwardings.ask_again_for_peer(tx.conn, server_id, peer.room_id, peer.peer_id, tx.now)
+            tx.hint(Channel.FORWARDING)
+
+        return work
 
     def _unlink(self, server_id: str) -> Callable[[Tx], Awaitable[None]]:
         async def work(tx: Tx) -> None:

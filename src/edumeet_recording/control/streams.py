@@ -5,7 +5,7 @@ from typing import Any
 
 from edumeet_recording.domain.capture import StreamState, event_of
 from edumeet_recording.domain.job import JobStatus, Reason
-from edumeet_recording.store import captures, jobs
+from edumeet_recording.store import captures, forwardings, jobs
 from edumeet_recording.store.captures import Capture
 from edumeet_recording.store.transaction import Channel, Tx
 from edumeet_recording.wire.node_link import CaptureReport, StreamStats
@@ -36,6 +36,9 @@ async def note_changes(tx: Tx, capture: Capture, report: CaptureReport) -> None:
         if event is not None and capture.wanted:
             await _note(tx, capture, event, stream)
             tx.hint(Channel.EVENTS)
+            if stream.state is StreamState.STALLED:
+                await forwardings.ask_again(tx.conn, capture.id, tx.now)
+                tx.hint(Channel.FORWARDING)
     if any(before.get(stream.index) != stream.state for stream in report.streams):
         await captures.store_stats(tx.conn, [stats_row(capture.node_id, report)])
 

@@ -36,14 +36,20 @@ class Glimpse(NamedTuple):
 
 
 class CaptureDemux:
-    """Takes the records of one capture in the order they were written."""
+    """Takes the records of one capture in the order they were written.
+
+    Of `streams` several may have one index: what was sent under other numbers before it was published anew.
+    """
 
     def __init__(self, capture: int, streams: Sequence[Stream]) -> None:
         self._capture = capture
-        self._streams = {stream.index: stream for stream in streams}
+        self._streams: dict[int, list[Stream]] = {}
+        for stream in streams:
+            self._streams.setdefault(stream.index, []).append(stream)
+        self._stream_of: dict[Source, Stream] = {}
         self._known: dict[tuple[int, int, int], tuple[Source, Extender]] = {}
         """By stream index, payload type and SSRC."""
-        self._newest: dict[int, tuple[Source, Extender]] = {}
+        self._newest: dict[Stream, tuple[Source, Extender]] = {}
         self.foreign = 0
         """Datagrams that do not parse, or are none of their stream's."""
 
@@ -58,7 +64,7 @@ class CaptureDemux:
         marked_type, sequence, timestamp, ssrc = _FIXED_HEADER.unpack_from(payload)
         known = self._known.get((stream, marked_type & 0x7F, ssrc))
         if known is None:
-            known = self._new_source(self._streams[stream], marked_type & 0x7F, ssrc)
+            known = self._new_source(stream, marked_type & 0x7F, ssrc)
         if known is None:
             return self._retransmitted(record)
         source, extender = known
@@ -95,6 +101,10 @@ class CaptureDemux:
             packet = packet._replace(payload=packet.payload[2:])
         return Ordered(glimpse.sequence, glimpse.timestamp, record.arrival_ns, packet)
 
+    def stream_of(self, source: Source) -> Stream:
+        """The stream of a source that was seen."""
+        return self._stream_of[source]
+
     def reports(self, record: Record) -> Iterator[tuple[Source, int, int]]:
         """The sender reports of a record: source, NTP time in nanoseconds, RTP timestamp extended."""
         if record.kind != RecordKind.RTCP:
@@ -111,30 +121,33 @@ class CaptureDemux:
                 if source.ssrc == packet.ssrc:
                     yield source, packet.ntp * 1_000_000_000 >> 32, extender.timestamp(packet.rtp_timestamp)
 
-    def _new_source(self, stream: Stream, payload_type: int, ssrc: int) -> tuple[Source, Extender] | None:
-        if payload_type != stream.payload_type or stream.ssrc not in (None, ssrc):
-            return None
-        known = Source(self._capture, stream.index, ssrc), Extender(stream.clock_rate)
-        self._known[stream.index, payload_type, ssrc] = self._newest[stream.index] = known
-        return known
+    def _new_source(self, index: int, payload_type: int, ssrc: int) -> tuple[Source, Extender] | None:
+        for stream in self._streams[index]:
+            if payload_type == stream.payload_type and stream.ssrc in (None, ssrc):
+                source = Source(self._capture, index, ssrc)
+                self._stream_of[source] = stream
+                known = source, Extender(stream.clock_rate)
+                self._known[index, payload_type, ssrc] = self._newest[stream] = known
+                return known
+        return None
 
     def _retransmitted(self, record: Record) -> Glimpse | None:
         """The packet that a retransmission carries: its payload begins with the original sequence number."""
-        stream = self._streams[record.stream]
-        newest = self._newest.get(stream.index)
         packet = self._parsed(record)
-        is_rtx = (
-            packet is not None
-            and packet.payload_type == stream.rtx_payload_type
-            and stream.rtx_ssrc in (None, packet.ssrc)
-        )
-        if packet is None or not is_rtx or newest is None or len(packet.payload) < _ORIGINAL_SEQUENCE.size:
+        newest = None if packet is None else self._repaired(self._streams[record.stream], packet)
+        if packet is None or newest is None or len(packet.payload) < _ORIGINAL_SEQUENCE.size:
             self.foreign += 1
             return None
         (sequence,) = _ORIGINAL_SEQUENCE.unpack_from(packet.payload)
         source, extender = newest
         sequence, timestamp = extender.extend(sequence, packet.timestamp)
         return Glimpse(source, sequence, timestamp, True)
+
+    def _repaired(self, streams: Sequence[Stream], packet: RtpPacket) -> tuple[Source, Extender] | None:
+        for stream in streams:
+            if packet.payload_type == stream.rtx_payload_type and stream.rtx_ssrc in (None, packet.ssrc):
+                return self._newest.get(stream)
+        return None
 
     def _parsed(self, record: Record) -> RtpPacket | None:
         try:

@@ -100,7 +100,6 @@ class _CaptureScan:
         self.demux = CaptureDemux(fetched.number, streams)
         self._fetched = fetched
         self._alone = alone
-        self._streams = {stream.index: stream for stream in streams}
         self._looking: dict[Source, _FirstFrame] = {}
 
     def run(self, on_chunk: Callable[[], None]) -> None:
@@ -128,7 +127,7 @@ class _CaptureScan:
         source, sequence, timestamp, again = glimpse
         seen = self.sources.get(source)
         if seen is None:
-            stream = self._streams[source.stream]
+            stream = self.demux.stream_of(source)
             prints = None if self._alone else Fingerprints(stream.codec)
             seen = ScannedSource(stream, Observer(stream.clock_rate), record.arrival_ns, prints)
             self.sources[source] = seen

@@ -67,22 +67,38 @@ class Forwarding:
     ) -> None:
         self.peer = request.room_id, request.peer_id
         self._publisher = publisher
+        self._listen_ip = listen_ip
         self._delivery = delivery or Delivery()
         self._seed = f"{request.peer_id} {request.epoch}"
         self._flows: dict[int, _Flow] = {}
         self._srtp = random_key(request.srtp.suite) if request.srtp else None
         self._transports: dict[tuple[int, int], Transport] = {}
-        streams: list[SentStream] = []
+        self._streams: dict[int, SentStream] = {}
         with contextlib.ExitStack() as undo:
             undo.callback(self.close)
-            for asked in request.rtp_streams:
-                codec = publisher.media.codec(asked.kind)
-                if codec is not None:
-                    transport = self._transport(request, asked, listen_ip)
-                    streams.append(self._consume(asked, codec, transport, cname=request.peer_id))
+            self.consume(request)
             undo.pop_all()
-        self.streams = tuple(streams)
-        publisher.request_key_frame()
+
+    @property
+    def streams(self) -> tuple[SentStream, ...]:
+        """What is sent."""
+        return tuple(self._streams[index] for index in sorted(self._streams))
+
+    def consume(self, request: ConfigureForwarding) -> None:
+        """Send what was asked for and is published by now; raises what making a forwarding does."""
+        for asked in request.rtp_streams:
+            codec = self._publisher.codec(asked.kind)
+            if codec is not None and asked.index not in self._streams:
+                transport = self._transport(request, asked, self._listen_ip)
+                self._streams[asked.index] = self._consume(asked, codec, transport, cname=request.peer_id)
+        self._publisher.request_key_frame()
+
+    def drop(self, kind: Kind) -> None:
+        """The producer of a kind is closed: its consumers are, and neither packets nor reports come any more."""
+        for flow in [flow for flow in self._flows.values() if flow.consumer.kind is kind]:
+            flow.close()
+            del self._flows[flow.consumer.ssrc]
+        self._streams = {index: stream for index, stream in self._streams.items() if stream.kind is not kind}
 
     @property
     def passages(self) -> Mapping[Kind, Passage]:

@@ -67,6 +67,7 @@ class Publisher:
 
     def __init__(self, media: PeerMedia) -> None:
         self.media = media
+        self._closed: set[Kind] = set()
         self._loop = asyncio.get_running_loop()
         self._listeners: dict[Kind, list[Listener]] = {kind: [] for kind in Kind}
         self._plan: deque[SentEvent] = deque(maxlen=_PLANNED_EVENTS)
@@ -76,6 +77,17 @@ class Publisher:
         self._epoch = time.time_ns() / 1e9 - self._began
         self._thread = threading.Thread(target=self._run, name=f"publisher-{media.index}", daemon=True)
         self._thread.start()
+
+    def codec(self, kind: Kind) -> Codec | None:
+        """What a kind is published with now; None where it is not, or its producer is closed."""
+        return None if kind in self._closed else self.media.codec(kind)
+
+    def produce(self, kind: Kind, *, on: bool) -> None:
+        """Switches a camera or microphone on or off: not a mute, its producer is closed, and another one opened."""
+        if on:
+            self._closed.discard(kind)
+        else:
+            self._closed.add(kind)
 
     def attach(self, kind: Kind, listener: Listener) -> Callable[[], None]:
         """Calls `listener` with every burst of a kind that is published from now on; the answer ends that."""

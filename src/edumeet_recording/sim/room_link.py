@@ -22,6 +22,7 @@ from edumeet_recording.wire.room_link import (
     ROOM_REQUEST,
     Configured,
     Done,
+    PeerChanged,
     RequestRefused,
     RoomHeartbeat,
     RoomHello,
@@ -68,6 +69,7 @@ class RoomLink:
         self.registered = asyncio.Event()
         self._registration = registration
         self._rooms = rooms
+        self._changes: asyncio.Queue[PeerChanged] = asyncio.Queue()
         self._token = ""
         self._connection: ClientConnection | None = None
 
@@ -89,6 +91,11 @@ class RoomLink:
         """Cuts the link as a crash would, without a closing handshake."""
         if self._connection is not None:
             self._connection.transport.abort()
+
+    def changed(self, room_id: str, peer_id: str) -> None:
+        """What a peer publishes has changed: the orchestrator is told where there is a link."""
+        if self._registration.use_link:
+            self._changes.put_nowait(PeerChanged(room_id=room_id, peer_id=peer_id))
 
     async def _register(self, client: httpx2.AsyncClient) -> None:
         us = self._registration
@@ -118,9 +125,19 @@ class RoomLink:
         async with connect(url, additional_headers=self._authorization(), compression=None) as self._connection:
             await self._connection.send(RoomHello(server_id=us.server_id).to_json())
             try:
-                await self._answer_requests(self._connection)
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._tell_changes(self._connection))
+                    group.create_task(self._answer_requests(self._connection))
+            except ExceptionGroup as ended:
+                raise ended.exceptions[0] from None
             finally:
                 await self._connection.close(CloseCode.GOING_AWAY)
+
+    async def _tell_changes(self, connection: ClientConnection) -> None:
+        """Until the connection ends, which raises."""
+        while True:
+            change = await self._changes.get()
+            await connection.send(change.to_json())
 
     async def _answer_requests(self, connection: ClientConnection) -> None:
         """Until the connection ends, which raises."""

@@ -71,6 +71,7 @@ class SimulatedRoomServer:
                 use_link=options.use_link,
             )
             self._link = RoomLink(registration, self.rooms)
+            self.rooms.on_change = self._link.changed
             self._link_task = self._tasks.create_task(self._link.run())
         return self
 
@@ -102,6 +103,10 @@ class SimulatedRoomServer:
     def send(self, room_id: str, peer_id: str, *, audio: bool = True, video: bool = True) -> None:
         """Mutes or unmutes a peer."""
         self.rooms.publisher(room_id, peer_id).send(audio=audio, video=video)
+
+    def produce(self, room_id: str, peer_id: str, kind: Kind, *, on: bool) -> None:
+        """Switches a peer's camera or microphone on or off: its producer is closed, another one opened."""
+        self.rooms.produce(room_id, peer_id, kind, on=on)
 
     def plan(self, room_id: str, peer_id: str) -> tuple[SentEvent, ...]:
         """Every beep and flash of a peer that was sent so far."""

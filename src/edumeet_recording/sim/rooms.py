@@ -1,7 +1,9 @@
 """The rooms of a simulated room server: who publishes what, and whose media goes where; it answers the contract."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from edumeet_recording.domain.codecs import Kind
 from edumeet_recording.media.errors import MediaError
 from edumeet_recording.sim.forwarding import Delivery, Forwarding
 from edumeet_recording.sim.publisher import PeerMedia, Publisher
@@ -26,6 +28,8 @@ class Rooms:
     """Peers and forwardings. Every forwarding lives until it is stopped: of a job, several epochs may live at once."""
 
     def __init__(self, listen_ip: str) -> None:
+        self.on_change: Callable[[str, str], None] = lambda _room_id, _peer_id: None
+        """Hears room and peer wherever what a peer publishes has changed."""
         self._listen_ip = listen_ip
         self._rooms: dict[str, dict[str, _Peer]] = {}
         self._forwardings: dict[tuple[str, int], Forwarding] = {}
@@ -49,6 +53,14 @@ class Rooms:
     def forwardings(self, room_id: str, peer_id: str) -> tuple[Forwarding, ...]:
         """Where a peer's media goes."""
         return tuple(each for each in self._forwardings.values() if each.peer == (room_id, peer_id))
+
+    def produce(self, room_id: str, peer_id: str, kind: Kind, *, on: bool) -> None:
+        """A peer switches its camera or microphone on or off. Raises `KeyError` where it is not there."""
+        self.publisher(room_id, peer_id).produce(kind, on=on)
+        if not on:
+            for forwarding in self.forwardings(room_id, peer_id):
+                forwarding.drop(kind)
+        self.on_change(room_id, peer_id)
 
     async def remove_peer(self, room_id: str, peer_id: str) -> None:
         """A peer leaves; what forwards it falls silent. Raises `KeyError` where it is not there."""
@@ -87,8 +99,12 @@ class Rooms:
             if isinstance(made, RequestRefused):
                 return made
             self._forwardings[key] = made
-        streams = self._forwardings[key].streams
-        return Configured(request_id=request.request_id, rtcp_mux=request.rtcp_mux, rtp_streams=streams)
+        forwarding = self._forwardings[key]
+        try:
+            forwarding.consume(request)
+        except OSError as error:
+            return RequestRefused(request_id=request.request_id, code="no_socket", error=str(error))
+        return Configured(request_id=request.request_id, rtcp_mux=request.rtcp_mux, rtp_streams=forwarding.streams)
 
     def _forward(self, request: ConfigureForwarding) -> Forwarding | RequestRefused:
         def refusal(code: str, error: str) -> RequestRefused:
@@ -100,7 +116,7 @@ class Rooms:
         peer = peers.get(request.peer_id)
         if peer is None:
             return refusal("no_such_peer", f"there is no peer {request.peer_id} in room {request.room_id}")
-        if all(peer.publisher.media.codec(asked.kind) is None for asked in request.rtp_streams):
+        if all(peer.publisher.codec(asked.kind) is None for asked in request.rtp_streams):
             return refusal("no_such_stream", f"peer {request.peer_id} publishes nothing of what is asked for")
         try:
             return Forwarding(request, peer.publisher, self._listen_ip, peer.delivery)

@@ -52,10 +52,13 @@ class Capture:
     wanted: bool
     leaving: bool
     streams: tuple[Stream, ...]
+    former_streams: tuple[Stream, ...]
+    """What was sent before under other numbers."""
     ip: str | None
     ports: tuple[dict[str, int], ...]
     forwarding: str
     forwarding_attempts: int
+    streams_asked: int
     stats: dict[str, Any]
     first_packet_at: datetime | None
 
@@ -72,10 +75,12 @@ def capture_of(row: asyncpg.Record) -> Capture:
         wanted=row["wanted"],
         leaving=row["leaving"],
         streams=tuple(Stream.model_validate(stream) for stream in row["streams"]),
+        former_streams=tuple(Stream.model_validate(stream) for stream in row["former_streams"]),
         ip=row["ip"],
         ports=tuple(row["ports"] or ()),
         forwarding=row["forwarding"],
         forwarding_attempts=row["forwarding_attempts"],
+        streams_asked=row["streams_asked"],
         stats=row["stats"] or {},
         first_packet_at=row["first_packet_at"],
     )
@@ -224,7 +229,8 @@ async def tape_of_job(conn: Connection, job_id: str) -> tuple[TaskCapture, ...]:
             node_id=capture.node_id,
             epoch=capture.epoch,
             role=capture.role,
-            streams=capture.streams,
+            # The present ones last: a finalizer that knows but one of an index takes that.
+            streams=(*capture.former_streams, *capture.streams),
             chunks=tuple(chunks[capture.id]),
         )
         for capture in await of_job(conn, job_id)

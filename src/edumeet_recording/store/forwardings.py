@@ -28,9 +28,38 @@ class Forwarding:
     requested: tuple[dict[str, Any], ...]
 
 
-async def forward(conn: Connection, capture_id: str, streams: Sequence[Stream]) -> str | None:
-    """The sender knows where to send; the node's id, or None where the capture is not wanted any more."""
-    return await _sql.forward_capture(conn, id=capture_id, streams=stream_rows(streams))
+async def forward(
+    conn: Connection, capture_id: str, streams: Sequence[Stream], retry_at: datetime | None = None
+) -> str | None:
+    """The sender knows where to send, and a room server is asked again at `retry_at` for what it does not send yet.
+
+    Gives the node's id, or None where the capture is not wanted any more.
+    """
+    return await _sql.forward_capture(conn, id=capture_id, streams=stream_rows(streams), retry_at=retry_at)
+
+
+async def renew_streams(
+    conn: Connection,
+    capture_id: str,
+    *,
+    streams: Sequence[Stream],
+    former: Sequence[Stream],
+    retry_at: datetime | None,
+) -> str | None:
+    """The sender was asked again; the node's id, or None where the capture is not wanted any more."""
+    return await _sql.renew_streams(
+        conn, id=capture_id, streams=stream_rows(streams), former=stream_rows(former), retry_at=retry_at
+    )
+
+
+async def ask_again(conn: Connection, capture_id: str, now: datetime) -> None:
+    """A stream stalled: its room server is to be asked what it sends."""
+    await _sql.ask_again(conn, id=capture_id, now=now)
+
+
+async def ask_again_for_peer(conn: Connection, room_server_id: str, room_id: str, peer_id: str, now: datetime) -> None:
+    """What a peer publishes has changed: its room server is to be asked what it sends."""
+    await _sql.ask_again_for_peer(conn, room_server_id=room_server_id, room_id=room_id, peer_id=peer_id, now=now)
 
 
 async def fail_forwarding(conn: Connection, capture_id: str, error: str, retry_at: datetime) -> None:

@@ -91,6 +91,9 @@ CREATE TABLE public.captures (
     storage text DEFAULT ''::text NOT NULL,
     cost_bytes_per_s integer DEFAULT 0 NOT NULL,
     placement jsonb,
+    streams_retry_at timestamp with time zone,
+    streams_asked integer DEFAULT 0 NOT NULL,
+    former_streams jsonb DEFAULT '[]'::jsonb NOT NULL,
     CONSTRAINT captures_cost_bytes_per_s_check CHECK ((cost_bytes_per_s >= 0)),
     CONSTRAINT captures_forwarding_check CHECK ((forwarding = ANY (ARRAY['none'::text, 'configured'::text, 'unconfirmed'::text, 'changed'::text, 'stopped'::text])))
 );

@@ -62,7 +62,8 @@ class SentStream(Message):
 
 
 class ConfigureForwarding(Message):
-    """Send this peer's RTP to this node too. The same job and epoch again: the same answer.
+    """Send this peer's RTP to this node too. The same job and epoch again: what is sent by now, which is the same
+    unless the peer has published something more since, or anew.
 
     Each epoch is a forwarding of its own until it is stopped: two at once are a move, or, with different roles, a peer
     that is recorded twice.
@@ -139,8 +140,18 @@ class RoomHeartbeat(Message):
     peers: Int32 = 0
 
 
+class PeerChanged(Message):
+    """A peer publishes something more, or anew, or no more: who has its media forwarded asks again."""
+
+    type: Literal["peer-changed"] = "peer-changed"
+    room_id: str
+    peer_id: str
+
+
 RoomRequest = Annotated[ConfigureForwarding | StopForwarding | RequestKeyFrameOf, Field(discriminator="type")]
-RoomMessage = Annotated[RoomHello | RoomHeartbeat | Configured | Done | RequestRefused, Field(discriminator="type")]
+RoomMessage = Annotated[
+    RoomHello | RoomHeartbeat | PeerChanged | Configured | Done | RequestRefused, Field(discriminator="type")
+]
 
 ROOM_REQUEST: TypeAdapter[RoomRequest] = TypeAdapter(RoomRequest)
 ROOM_MESSAGE: TypeAdapter[RoomMessage] = TypeAdapter(RoomMessage)

@@ -61,6 +61,28 @@ def _descriptor(payload: memoryview) -> int:
     return 2 + picture_id + bool(extended & 0x40) + bool(extended & 0x30)
 
 
+async def test_a_camera_that_is_switched_on_later_is_sent_once_it_is_asked_for_again(rooms: Rooms) -> None:
+    rooms.add_peer("room", "peer", PeerMedia())
+    changed: list[tuple[str, str]] = []
+    rooms.on_change = lambda room_id, peer_id: changed.append((room_id, peer_id))
+    rooms.produce("room", "peer", Kind.VIDEO, on=False)
+    with Recorder() as recorder:
+        request = _both_to(recorder)
+        (audio,) = _configured(rooms, request)
+        rooms.produce("room", "peer", Kind.VIDEO, on=True)
+        same, video = _configured(rooms, request)
+        assert same == audio
+        await eventually(lambda: len(recorder.packets(video.ssrc)) > 10)
+
+        rooms.produce("room", "peer", Kind.VIDEO, on=False)
+        assert _configured(rooms, request) == (audio,)
+        rooms.produce("room", "peer", Kind.VIDEO, on=True)
+        _, another = _configured(rooms, request)
+        assert another.ssrc != video.ssrc
+        await eventually(lambda: len(recorder.packets(another.ssrc)) > 10)
+    assert changed == [("room", "peer")] * 4
+
+
 async def test_both_streams_of_a_port_come_from_one_address_gapless_and_extended(rooms: Rooms) -> None:
     rooms.add_peer("room", "peer", PeerMedia())
     with Recorder() as recorder:

@@ -26,6 +26,18 @@ def record(payload_type: int, ssrc: int, sequence: int, payload: bytes = b"media
     return Record(1, stream, RecordKind.RTP, memoryview(data))
 
 
+def test_what_was_sent_before_it_was_published_anew_is_known_too() -> None:
+    changed = {"ssrc": 50, "payload_type": 103, "codec": Codec.H264, "rtx_ssrc": 51, "rtx_payload_type": 104}
+    demux = CaptureDemux(0, [VIDEO, VIDEO.model_copy(update=changed)])
+    records = (record(101, 5, 7), record(103, 50, 1), record(102, 6, 1, b"\0\x07x"), record(103, 5, 8))
+
+    seen = [demux.glance(one) for one in records]
+
+    assert [glimpse and glimpse.source.ssrc for glimpse in seen] == [5, 50, 5, None]
+    assert [demux.stream_of(Source(0, 1, ssrc)).codec for ssrc in (5, 50)] == [Codec.VP8, Codec.H264]
+    assert demux.foreign == 1
+
+
 def test_media_is_given_whole() -> None:
     demux = CaptureDemux(3, [VIDEO])
     given = record(101, 5, 7)

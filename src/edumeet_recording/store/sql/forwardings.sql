@@ -2,9 +2,27 @@
 -- The sender was told where to send, the first time; `streams` is what it will really send.
 UPDATE captures SET
     state = CASE WHEN state = 'prepared' THEN 'forwarding'::capture_state ELSE state END,
-    forwarding = 'configured', forwarding_error = NULL, streams = :streams
+    forwarding = 'configured', forwarding_error = NULL, streams = :streams, streams_retry_at = :retry_at
 WHERE id = :id AND wanted AND forwarding = 'none' AND state IN ('prepared', 'forwarding', 'receiving')
 RETURNING node_id;
+
+-- name: renew_streams$
+-- The room server was asked again: `streams` is what it sends now, `former` what it does not send any more.
+UPDATE captures SET streams = :streams, former_streams = former_streams || :former,
+    streams_retry_at = :retry_at, streams_asked = streams_asked + 1
+WHERE id = :id AND wanted AND forwarding = 'configured'
+RETURNING node_id;
+
+-- name: ask_again!
+-- A stream stalled: the peer may publish it anew, and its room server is to be asked at once.
+UPDATE captures SET streams_retry_at = :now, streams_asked = 0 WHERE id = :id AND wanted AND forwarding = 'configured';
+
+-- name: ask_again_for_peer!
+-- What a peer publishes has changed, says its room server.
+UPDATE captures c SET streams_retry_at = :now, streams_asked = 0
+FROM recording_jobs j
+WHERE c.job_id = j.id AND j.room_server_id = :room_server_id AND j.room_id = :room_id AND j.peer_id = :peer_id
+  AND c.wanted AND c.forwarding = 'configured';
 
 -- name: settle_doubt$
 -- The room server was asked again, and still sends what it did (`configured`), or something else (`changed`).
@@ -56,9 +74,10 @@ FROM captures c
 JOIN recording_jobs j ON j.id = c.job_id
 JOIN room_servers r ON r.id = j.room_server_id
 WHERE c.wanted AND j.forwarding = 'room-server'
-  AND (c.forwarding = 'none' AND c.state = 'prepared'
-       OR c.forwarding = 'unconfirmed' AND c.state IN ('prepared', 'forwarding', 'receiving'))
-  AND (c.forwarding_retry_at IS NULL OR c.forwarding_retry_at <= :now)
+  AND ((c.forwarding = 'none' AND c.state = 'prepared'
+        OR c.forwarding = 'unconfirmed' AND c.state IN ('prepared', 'forwarding', 'receiving'))
+       AND (c.forwarding_retry_at IS NULL OR c.forwarding_retry_at <= :now)
+       OR c.forwarding = 'configured' AND c.state IN ('forwarding', 'receiving') AND c.streams_retry_at <= :now)
   AND (j.room_server_id = ANY(:linked) OR (:leading AND r.linked_replica IS NULL))
 ORDER BY c.created_at;
 
