@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, cast
 
 import aiosql
 import asyncpg
+from aiosql.adapters.asyncpg import AsyncPGAdapter
 from asyncpg.pool import PoolConnectionProxy
 
 from edumeet_recording.domain.errors import Unavailable
@@ -95,4 +96,41 @@ def load_queries(noun: str) -> Any:
     `name` is an asynchronous iterator of rows, `name^` gives a row or None, `name$` a value, `name!` runs a statement.
     """
     path = Path(__file__).with_name("sql") / f"{noun}.sql"
-    return aiosql.from_path(path, "asyncpg", mandatory_parameters=False)
+    return aiosql.from_path(path, cast("Any", _OnAConnection), mandatory_parameters=False)
+
+
+class _OnAConnection(AsyncPGAdapter):
+    """aiosql's own, without its question at each query whether it was given a connection or a pool: asking takes longer
+    than sending the query.
+    """
+
+    async def select(
+        self,
+        conn: Connection,
+        query_name: str,
+        sql: str,
+        parameters: Any,
+        record_class: None = None,  # noqa: ARG002 - aiosql passes it
+    ) -> AsyncGenerator[Any]:
+        """Rows."""
+        for row in await conn.fetch(sql, *self.maybe_order_params(query_name, parameters)):
+            yield row
+
+    async def select_one(
+        self,
+        conn: Connection,
+        query_name: str,
+        sql: str,
+        parameters: Any,
+        record_class: None = None,  # noqa: ARG002 - aiosql passes it
+    ) -> Any:
+        """A row, or None."""
+        return await conn.fetchrow(sql, *self.maybe_order_params(query_name, parameters))
+
+    async def select_value(self, conn: Connection, query_name: str, sql: str, parameters: Any) -> Any:
+        """The first value of the first row, or None."""
+        return await conn.fetchval(sql, *self.maybe_order_params(query_name, parameters))
+
+    async def insert_update_delete(self, conn: Connection, query_name: str, sql: str, parameters: Any) -> Any:
+        """What PostgreSQL says of it."""
+        return await conn.execute(sql, *self.maybe_order_params(query_name, parameters))
