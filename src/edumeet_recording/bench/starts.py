@@ -2,27 +2,29 @@
 
 import asyncio
 import json
+import math
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from edumeet_recording.api.auth import Principal
+from edumeet_recording.api.new_recording import new_job
 from edumeet_recording.bench.pgbench import Statement, script_of, transactions_a_second
 from edumeet_recording.bench.replica import ROOM_SERVER, replica, still_fleet
 from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.captures import CaptureCommands
 from edumeet_recording.control.commands import Commands
 from edumeet_recording.control.fleet import LiveFleet
-from edumeet_recording.domain.codecs import CLOCK_RATE_HZ, Codec, Container, Kind
 from edumeet_recording.domain.errors import Unavailable
-from edumeet_recording.domain.request import JobOptions, NewJob, RequestStream
 from edumeet_recording.sim.fleet.figures import percentile
 from edumeet_recording.sim.fleet.http import LeanClient
 from edumeet_recording.store import views
 from edumeet_recording.store.db import open_pool
 from edumeet_recording.store.notify import Notifier
 from edumeet_recording.store.transaction import Transactor
+from edumeet_recording.wire.http import StartRecording
 
 CALLERS = 16
 WARM_UP = 100
@@ -102,46 +104,24 @@ def _body(peer_id: str) -> bytes:
 async def _statements(dsn: str) -> list[Statement]:
     """What one start, and the answer to it, ask of PostgreSQL: written down while one is done here."""
     settings = OrchestratorSettings.model_validate({})
+    caller = Principal("bench", frozenset(), None, math.inf)
     written: list[Statement] = []
     async with open_pool(dsn, 1) as pool:
         db = Transactor(pool, Notifier(dsn))
         commands = Commands(db, settings, CaptureCommands(db, settings), LiveFleet(db, settings.placement_strategy))
-        await commands.start(_new_job())
+        await commands.start(new_job(StartRecording.model_validate_json(_body(uuid4().hex)), caller, None))
 
         def write_down(query: Any) -> None:
             written.append(Statement(query.query, tuple(query.args or ())))
 
         async with pool.acquire() as conn:
             conn.add_query_logger(write_down)
-        job_id = (await commands.start(_new_job())).job_id
+        job_id = (
+            await commands.start(new_job(StartRecording.model_validate_json(_body(uuid4().hex)), caller, None))
+        ).job_id
         async with pool.acquire() as conn:
             await views.recording(conn, job_id, None)
             await asyncio.sleep(0)  # the logger is called in the loop's next turn
             said = tuple(written)
             kinds = [[kind.name for kind in (await conn.prepare(each.text)).get_parameters()] for each in said]
     return [replace(each, types=tuple(names)) for each, names in zip(said, kinds, strict=True)]
-
-
-def _new_job() -> NewJob:
-    peer_id = uuid4().hex
-    kinds = {Kind.AUDIO: Codec.OPUS, Kind.VIDEO: Codec.H264}
-    streams = tuple(
-        RequestStream(index, kind, codec, 96 + index, 1 + index, 5004 + index, None, CLOCK_RATE_HZ[codec], None)
-        for index, (kind, codec) in enumerate(kinds.items())
-    )
-    return NewJob(
-        tenant_id=None,
-        room_server_id=ROOM_SERVER,
-        room_id=f"room-{peer_id}",
-        peer_id=peer_id,
-        peer_info={},
-        rtp_streams=streams,
-        options=JobOptions(container=Container.MP4),
-        requester_info={},
-        requested_by=None,
-        forwarding="room-server",
-        priority=0,
-        allow_parallel=False,
-        idempotency_key=None,
-        request_sha256=b"",
-    )
