@@ -216,7 +216,9 @@ class OrchestratorSettings(CommonSettings):
     )
     max_duration_s: Seconds = Field(43200, description="Longest recording unless options.maxDuration says less.")
     drain_deadline_s: Seconds = Field(
-        3600, description="Time a node has to ship its tape after stop, while its storage may be away."
+        3600,
+        description="Time a node has to ship its tape after stop, and then time to make the file, "
+        "while the storage may be away.",
     )
     interrupted_deadline_s: Seconds = Field(
         300, description="Time an interrupted recording waits for another node before it is finalized as it is."

@@ -80,7 +80,7 @@ async def test_a_dead_capture_process_is_replaced_on_the_spot(deployment: Deploy
     recorded = await takes.start(deployment, 1)
     nodes = await _nodes_of(deployment, recorded)
     await asyncio.sleep(CALM_S)
-    deployment.nodes[nodes[recorded[0].job_id]].part.kill_worker()
+    deployment.nodes[nodes[recorded[0].job_id]].part.kill_workers()
     (recording,), gap_s = await _outcome(deployment, recorded)
     assert recording.epoch == 1
     assert gap_s <= 1

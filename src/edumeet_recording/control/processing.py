@@ -13,6 +13,8 @@ from edumeet_recording.wire.node_link import FinalizeDone, FinalizeFailed, Final
 
 LATE_MEDIA_CALM_S = 10.0
 """A file is made anew once nothing more has come for so long."""
+STORAGE_PAUSE_S = 10.0
+"""Between attempts while the storage is away. They do not count until the job's deadline."""
 LATE_MEDIA = "a node has shipped media after the file was made"
 
 
@@ -128,10 +130,15 @@ async def finalize_failed(db: Transactor, settings: OrchestratorSettings, node_i
             return
         if failed.no_media and job.file_key is None:
             await signal(tx, limits_of(settings), job, JobSignal.NO_MEDIA, reason=Reason.NO_MEDIA, detail=failed.error)
+        elif failed.unavailable and job.deadline is not None and tx.now < job.deadline:
+            again = tx.now + timedelta(seconds=STORAGE_PAUSE_S)
+            await jobs.release_processing(
+                tx.conn, job.id, failed.attempt, not_before=again, detail=failed.error, counts=False, now=tx.now
+            )
         elif failed.retryable and job.attempts < settings.processing_attempts:
             again = retry_at(job.attempts, tx.now)
             await jobs.release_processing(
-                tx.conn, job.id, failed.attempt, not_before=again, detail=failed.error, now=tx.now
+                tx.conn, job.id, failed.attempt, not_before=again, detail=failed.error, counts=True, now=tx.now
             )
             data = {"attempt": failed.attempt, "error": failed.error}
             await jobs.note(tx.conn, job.id, event="finalize_retry", now=tx.now, data=data)

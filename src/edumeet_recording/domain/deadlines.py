@@ -43,6 +43,8 @@ def deadline_after(status: JobStatus, now: datetime, limits: Limits) -> datetime
         JobStatus.INITIALIZING: limits.no_media_timeout_s,
         JobStatus.INTERRUPTED: limits.interrupted_deadline_s,
         JobStatus.STOPPING: limits.drain_deadline_s,
+        # not for the work itself: until then a storage that is away is waited for
+        JobStatus.PROCESSING: limits.drain_deadline_s,
     }.get(status)
     return None if seconds is None else now + timedelta(seconds=seconds)
 

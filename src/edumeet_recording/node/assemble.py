@@ -13,7 +13,7 @@ from typing import Protocol
 from av.error import FFmpegError
 
 from edumeet_recording.domain.codecs import CopyPolicy, file_format
-from edumeet_recording.domain.errors import OrchestratorError
+from edumeet_recording.domain.errors import OrchestratorError, Unavailable
 from edumeet_recording.media import report
 from edumeet_recording.media.ffmpeg import LIBAVFORMAT, Conversion, NotCopyable, conversion
 from edumeet_recording.media.timeline import TrackTimeline
@@ -77,14 +77,23 @@ async def assemble(
     except TranscodeFailed as error:
         return _failed(task, f"the disk is full: {error}" if error.disk_full else str(error))
     except OrchestratorError as error:
-        return _failed(task, error.message)
+        return _failed(task, error.message, unavailable=isinstance(error, Unavailable))
     except (FFmpegError, OSError) as error:
         full = error.errno == errno.ENOSPC
         return _failed(task, f"the disk is full: {error}" if full else str(error))
 
 
-def _failed(task: FinalizeTask, error: str, *, no_media: bool = False, retryable: bool = True) -> FinalizeFailed:
-    return FinalizeFailed(job_id=task.job_id, attempt=task.attempt, error=error, no_media=no_media, retryable=retryable)
+def _failed(
+    task: FinalizeTask, error: str, *, no_media: bool = False, retryable: bool = True, unavailable: bool = False
+) -> FinalizeFailed:
+    return FinalizeFailed(
+        job_id=task.job_id,
+        attempt=task.attempt,
+        error=error,
+        no_media=no_media,
+        retryable=retryable,
+        unavailable=unavailable,
+    )
 
 
 async def _make(task: FinalizeTask, store: FileStore, work_dir: Path, converter: Converter, say: Say) -> FinalizeDone:

@@ -245,11 +245,14 @@ async def lease_processing(
 
 
 async def release_processing(
-    conn: Connection, job_id: str, attempt: int, *, not_before: datetime, detail: str, now: datetime
+    conn: Connection, job_id: str, attempt: int, *, not_before: datetime, detail: str, counts: bool, now: datetime
 ) -> bool:
-    """Take `job_id` from its finalizer; False where this attempt is not the present one."""
+    """Take `job_id` from its finalizer; False where this attempt is not the present one.
+
+    `counts`: against the attempts that the job has.
+    """
     released = await _sql.release_processing(
-        conn, id=job_id, attempt=attempt, not_before=not_before, detail=detail, now=now
+        conn, id=job_id, attempt=attempt, not_before=not_before, detail=detail, counts=counts, now=now
     )
     return released is not None
 

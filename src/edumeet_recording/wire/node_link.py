@@ -234,7 +234,10 @@ class FinalizeDone(Message):
 
 
 class FinalizeFailed(Message):
-    """The attempt failed. `no_media`: nothing is on the tape. `retryable`: another attempt may succeed."""
+    """The attempt failed. `no_media`: nothing is on the tape. `retryable`: another attempt may succeed.
+
+    `unavailable`: the storage was away, which is no fault of this job's.
+    """
 
     type: Literal["finalize_failed"] = "finalize_failed"
     job_id: str
@@ -242,6 +245,7 @@ class FinalizeFailed(Message):
     error: str
     no_media: bool = False
     retryable: bool = True
+    unavailable: bool = False
 
 
 JournalBody = Annotated[ChunkStored | CaptureDrained | FinalizeDone | FinalizeFailed, Field(discriminator="type")]

@@ -9,7 +9,7 @@ from edumeet_recording.control.deadlines import deadline_tick
 from edumeet_recording.control.dispatch import dispatch_tick
 from edumeet_recording.control.processing import assign_tick, late_media_tick
 from edumeet_recording.domain.errors import Conflict, InvalidRequest, NoCapacity, NotFound
-from edumeet_recording.domain.job import JobStatus, Reason
+from edumeet_recording.domain.job import Job, JobStatus, Reason
 from edumeet_recording.wire.node_link import FinalizeDone, FinalizeFailed
 
 
@@ -238,6 +238,26 @@ async def test_failed_attempts_are_repeated_and_then_given_up(service: Service) 
         await service.pool.execute("UPDATE recording_jobs SET not_before = NULL")
     job = await service.job(job_id)
     assert (job.status, job.reason, job.reason_detail) == (JobStatus.FAILED, Reason.FINALIZE_ERROR, "boom")
+
+
+async def test_a_storage_that_is_away_costs_no_attempt_until_the_deadline(service: Service) -> None:
+    job_id = await recorded(service)
+
+    async def fail(attempt: int) -> Job:
+        await assign_tick(service.commands.db, SETTINGS)
+        failed = FinalizeFailed(job_id=job_id, attempt=attempt, error="the storage is away", unavailable=True)
+        await service.journal("node-1", failed)
+        await service.pool.execute("UPDATE recording_jobs SET not_before = NULL")
+        return await service.job(job_id)
+
+    for_free, counted = 5, SETTINGS.processing_attempts
+    for attempt in range(for_free):
+        assert (await fail(1 + attempt)).status is JobStatus.PROCESSING
+    await service.pool.execute("UPDATE recording_jobs SET deadline = clock_timestamp()")
+    for attempt in range(counted - 1):
+        assert (await fail(for_free + 1 + attempt)).status is JobStatus.PROCESSING
+    job = await fail(for_free + counted)
+    assert (job.status, job.reason_detail) == (JobStatus.FAILED, "the storage is away")
 
 
 async def test_a_finalizer_that_dies_is_replaced_and_its_late_result_ignored(service: Service) -> None:

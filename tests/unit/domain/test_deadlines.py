@@ -67,7 +67,7 @@ def test_a_state_ends_at_its_deadline_and_the_signal_is_taken(status: JobStatus,
 
 @pytest.mark.parametrize("status", JobStatus)
 def test_which_states_have_a_deadline(status: JobStatus) -> None:
-    unlimited = {*FINAL, JobStatus.RECORDING, JobStatus.PROCESSING}
+    unlimited = {*FINAL, JobStatus.RECORDING}
     assert (deadline_after(status, NOW, LIMITS) is None) == (status in unlimited)
 
 

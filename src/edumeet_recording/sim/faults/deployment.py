@@ -144,7 +144,7 @@ class _Builder:
         database_net = await stack.enter_async_context(proxy())
         storage_net = await stack.enter_async_context(proxy())
         api_net = await stack.enter_async_context(proxy())
-        database = await self._part(stack, "database", (str(self.folder / "database"),), {}, module=_DATABASE)
+        database = await self._part(stack, "database", (str(self.folder / "database" / "state"),), {}, module=_DATABASE)
         database_net.targets = [int(database.answer["port"])]
         storage = await self._storage(stack, storage_net)
         dsn = urlsplit(database.answer["dsn"])
@@ -206,7 +206,7 @@ class _Builder:
                 **storage,
                 "DATABASE_URL": dsn,
                 "JWT_SECRET": self.jwt_secret,
-                "STATE_DIR": str(self.folder / name),
+                "STATE_DIR": str(self.folder / name / "state"),
                 "PORT": str(_free_port()),
                 "LOG_FORMAT": "json",
                 **self.plan.orchestrator_settings,
@@ -225,7 +225,7 @@ class _Builder:
         settings = {
             **storage,
             "ORCHESTRATOR_URL": link_net.url,
-            "STATE_DIR": str(self.folder / name),
+            "STATE_DIR": str(self.folder / name / "state"),
             "NODE_ID": name,
             "NODE_PORT": str(own_port),
             "NODE_URL": health_net.url,
@@ -250,8 +250,10 @@ class _Builder:
         module: str = "edumeet_recording",
         answers: bool = True,
     ) -> Part:
-        made = partial(own_process, name, *arguments, settings=settings, folder=self.folder, module=module)
-        part = Part(name, made, self.diary, answers=answers)
+        folder = self.folder / name
+        folder.mkdir()
+        made = partial(own_process, name, *arguments, settings=settings, folder=folder, module=module)
+        part = Part(name, made, folder, self.diary, answers=answers)
         stack.push_async_callback(part.end)
         await part.start()
         return part

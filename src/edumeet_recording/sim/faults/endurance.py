@@ -64,8 +64,8 @@ async def _strike(deployment: Deployment, planned: Planned) -> None:
     try:
         async with struck(deployment, planned.strike, planned.target):
             await asyncio.sleep(planned.lasts_s)
-    except (ApiError, Unavailable, StopIteration) as error:
-        # a drain that nobody could be asked for, a node without a capture process
+    except (ApiError, Unavailable) as error:
+        # a drain that nobody could be asked for
         deployment.diary.note("could not strike", strike=planned.strike, target=planned.target, error=str(error))
 
 

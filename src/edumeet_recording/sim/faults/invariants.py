@@ -10,7 +10,6 @@ from edumeet_recording.domain.job import FINAL, JobStatus
 from edumeet_recording.sim.faults.deployment import Deployment
 from edumeet_recording.sim.faults.part import Part
 from edumeet_recording.sim.faults.waiting import POLL_S
-from edumeet_recording.sim.processes import descendants
 from edumeet_recording.storage.objects import ObjectStore
 from edumeet_recording.store import captures
 from edumeet_recording.store.db import open_pool
@@ -64,8 +63,8 @@ def _sockets(deployment: Deployment) -> list[str]:
 
 
 def udp_ports(part: Part) -> set[int]:
-    """UDP ports that a process and its children are bound to (proc(5))."""
-    ours = {link for pid in (part.pid, *descendants(part.pid)) for link in _links(pid)}
+    """UDP ports that something of it is bound to (proc(5))."""
+    ours = {link for pid in part.pids() for link in _links(pid)}
     found: set[int] = set()
     for line in Path("/proc/net/udp").read_text().splitlines()[1:]:
         fields = line.split()

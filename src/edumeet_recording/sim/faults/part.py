@@ -13,15 +13,23 @@ _WORKER = b"edumeet_recording.node.capture"
 
 
 class Part:
-    """One process and its children. `make` starts it anew each time, with the same name, settings and folder.
+    """One machine, so to say: a process, its children, and whatever else works in its `folder`, as capture processes do
+    that have outlived their agent. `make` starts it anew each time, with the same name, settings and folder.
 
     `answers`: it prints a line of JSON once it is there, which a start waits for.
     """
 
     def __init__(
-        self, name: str, make: Callable[[], AbstractAsyncContextManager[OwnProcess]], diary: Diary, *, answers: bool
+        self,
+        name: str,
+        make: Callable[[], AbstractAsyncContextManager[OwnProcess]],
+        folder: Path,
+        diary: Diary,
+        *,
+        answers: bool,
     ) -> None:
         self.name = name
+        self.folder = folder
         self.answer: dict[str, str] = {}
         self._make = make
         self._diary = diary
@@ -62,12 +70,18 @@ class Part:
             self.answer = await self._process.answer()
         self._diary.note("started", part=self.name, pid=self.pid)
 
+    def pids(self) -> set[int]:
+        """All that runs of it."""
+        return {*([self.pid, *descendants(self.pid)] if self.runs else []), *stragglers(self.folder)}
+
     async def kill(self) -> float:
-        """SIGKILL for it and all its children, as when a machine is switched off; when that was (epoch seconds)."""
+        """SIGKILL for all of it, as when a machine is switched off; when that was (epoch seconds)."""
         at = self._diary.note("killed with all its children", part=self.name)
-        if self._process is not None:
-            await self._process.kill()
-        await self._over()
+        # again for those that one of them started meanwhile
+        while pids := self.pids():
+            for pid in pids:
+                self._send(signal.SIGKILL, pid)
+            await self._over()
         return at
 
     async def kill_alone(self) -> float:
@@ -77,24 +91,25 @@ class Part:
         await self._over()
         return at
 
-    def kill_worker(self) -> float:
-        """SIGKILL for one capture process of a node; when that was. Raises `StopIteration` where it has none."""
-        pid = next(pid for pid in descendants(self.pid) if _WORKER in _command(pid))
-        at = self._diary.note("capture process killed", part=self.name, pid=pid)
-        self._send(signal.SIGKILL, pid)
+    def kill_workers(self) -> float:
+        """SIGKILL for the capture processes of a node; when that was."""
+        workers = [pid for pid in self.pids() if _WORKER in _command(pid)]
+        at = self._diary.note("capture processes killed", part=self.name, pids=workers)
+        for pid in workers:
+            self._send(signal.SIGKILL, pid)
         return at
 
     def pause(self) -> float:
-        """SIGSTOP for it and all its children, as when a machine hangs; when that was."""
+        """SIGSTOP for all of it, as when a machine hangs; when that was."""
         at = self._diary.note("stopped as it stands", part=self.name)
-        for pid in (self.pid, *descendants(self.pid)):
+        for pid in self.pids():
             self._send(signal.SIGSTOP, pid)
         return at
 
     def resume(self) -> float:
         """SIGCONT; when that was."""
         at = self._diary.note("goes on", part=self.name)
-        for pid in (self.pid, *descendants(self.pid)):
+        for pid in self.pids():
             self._send(signal.SIGCONT, pid)
         return at
 
@@ -102,7 +117,7 @@ class Part:
         """Ask it to end; its exit code, None where it does not run."""
         if self._process is None:
             return None
-        for pid in (self.pid, *descendants(self.pid)):
+        for pid in self.pids():
             self._send(signal.SIGCONT, pid)
         code = await self._process.end()
         self._diary.note("ended", part=self.name, code=code)

@@ -19,7 +19,7 @@ class Strike(StrEnum):
     AGENT_KILLED = "agent_killed"
     """SIGKILL for the agent alone."""
     CAPTURE_KILLED = "capture_killed"
-    """SIGKILL for a capture process; nothing to mend."""
+    """SIGKILL for its capture processes; nothing to mend."""
     NODE_HANGS = "node_hangs"
     """SIGSTOP, mended by SIGCONT."""
     NODE_CUT_OFF = "node_cut_off"
@@ -136,7 +136,7 @@ async def _node_struck(deployment: Deployment, strike: Strike, node: NodePart) -
             finally:
                 await deployment.client.undrain(node.part.name)
         case _:
-            yield node.part.kill_worker()
+            yield node.part.kill_workers()
 
 
 @asynccontextmanager

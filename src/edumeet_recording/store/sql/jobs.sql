@@ -190,6 +190,7 @@ RETURNING processing_attempt;
 -- Take a job from its finalizer after a failed attempt; the next one not before a while.
 UPDATE recording_jobs SET
     processing_node_id = NULL, processing_lease_until = NULL, not_before = :not_before, reason_detail = :detail,
+    attempts = CASE WHEN :counts THEN attempts ELSE attempts - 1 END,
     version = version + 1, updated_at = :now
 WHERE id = :id AND status = 'processing' AND processing_attempt = :attempt
 RETURNING id;
