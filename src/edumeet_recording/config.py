@@ -359,7 +359,9 @@ class NodeSettings(CommonSettings):
     rtp_port_min: PortNumber = Field(40000, description="First UDP port for RTP; open this range to the room servers.")
     rtp_port_max: PortNumber = Field(49999, description="Last UDP port for RTP.")
     capture_processes: int = Field(0, ge=0, le=256, description="Processes that write tape; 0: one a core.")
-    chunk_seconds: Seconds = Field(4, description="Length of a tape chunk.")
+    chunk_seconds: Seconds = Field(
+        2, description="Longest chunk of tape: what a machine that is lost for good has not shipped."
+    )
     disk_warn_percent: float = Field(80, gt=0, le=100, description="Use of the spool's disk that is warned of.")
     disk_refuse_percent: float = Field(
         90, gt=0, le=100, description="Use of the spool's disk from which on the node takes no new recordings."

@@ -90,9 +90,10 @@ class Bench:
                 "RTP_PORT_MIN": str(NODE_PORT),
                 "RTP_PORT_MAX": str(NODE_PORT + 4 * self._recordings + 4),
                 "LOG_LEVEL": "warning",
+                "CAPTURE_ALONE_S": "10",
             }
             command = (sys.executable, "-m", "edumeet_recording", "node")
-            async with _child(*command, environment=environment_of_child(settings), stop=signal.SIGTERM) as node:
+            async with _child(*command, environment=environment_of_child(settings), stop=signal.SIGINT) as node:
                 ports = await self._begin(orchestrator, key)
                 measured = await self._measure(ports, [node], written / "storage", key)
                 _check(orchestrator)

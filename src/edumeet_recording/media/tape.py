@@ -8,7 +8,7 @@ are only ever appended, so a chunk cut off by a kill is readable up to its last 
 import json
 import struct
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -53,7 +53,7 @@ class Record(NamedTuple):
 
 def encode_header(header: ChunkHeader) -> bytes:
     """The first bytes of a chunk file."""
-    text = json.dumps(asdict(header)).encode()
+    text = json.dumps({name: getattr(header, name) for name in ChunkHeader.__slots__}).encode()
     return MAGIC + _LENGTH.pack(len(text)) + text
 
 

@@ -148,9 +148,8 @@ class _Capture:
         return chunk
 
     def _due_ns(self, chunk: ChunkFile) -> int:
-        """Many captures' chunks end at the same moment, for what is done with them costs less when done together."""
-        step = max(self._chunk_ns // 2, 1)
-        return (chunk.first_ns + self._chunk_ns) // step * step
+        """All captures' chunks end at the same moment, for what is done with them costs less when done together."""
+        return (chunk.first_ns // self._chunk_ns + 1) * self._chunk_ns
 
     @property
     def whole(self) -> bool:

@@ -35,12 +35,23 @@ class Closer:
         self._thread.join()
 
     def _close_all(self) -> None:
-        while (item := self._waiting.get()) is not None:
-            if isinstance(item, Drained):
-                self._said.put(item)
-                continue
-            try:
-                item.sync()
-            except OSError as error:
-                self._said.put(Unwritable(error.strerror or str(error)))
-            self._said.put(item.close())
+        while True:
+            waiting = [self._waiting.get()]
+            while not self._waiting.empty():
+                waiting.append(self._waiting.get())
+            # told together: each telling wakes the agent and its threads, which costs as much as a chunk
+            for said in [said for item in waiting if item is not None for said in _close(item)]:
+                self._said.put(said)
+            if waiting[-1] is None:
+                return
+
+
+def _close(item: ChunkFile | Drained) -> Iterator[ChunkClosed | Drained | Unwritable]:
+    if isinstance(item, Drained):
+        yield item
+        return
+    try:
+        item.sync()
+    except OSError as error:
+        yield Unwritable(error.strerror or str(error))
+    yield item.close()

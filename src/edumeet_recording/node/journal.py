@@ -1,6 +1,7 @@
 """The journal: facts that must reach the database, on disk until they are acknowledged.
 
 One JSON line an entry; the first line holds the number that came before them. A line a kill cut off was never sent.
+How far they are acknowledged is in a file beside it, which may be lost: then some are told again.
 """
 
 import json
@@ -28,6 +29,7 @@ class Journal:
         self._path = path
         self._entries: list[JournalEntry] = []
         self._reserve = path.with_suffix(".reserve")
+        self._acked = path.with_suffix(".acked")
         self._acked_lines = 0
         if path.exists():
             self._last_seq = self._load()
@@ -53,17 +55,21 @@ class Journal:
         except OSError:
             # Full of tape, perhaps: no chunk may go before its entry is on disk, so make the room for that.
             self._reserve.unlink(missing_ok=True)
+            self._acked_lines = _COMPACT_LINES
             self._write(data)
         self._last_seq += len(entries)
         self._entries += entries
 
     def ack(self, up_to: int) -> None:
-        """Drop what the orchestrator has."""
+        """Drop what the orchestrator has; the file is only rewritten now and then, for that waits for the disk."""
         before = len(self._entries)
         self._entries = [entry for entry in self._entries if entry.seq > up_to]
         self._acked_lines += before - len(self._entries)
-        if self._acked_lines >= _COMPACT_LINES or (before and not self._entries):
-            self._rewrite()
+        with suppress(OSError):
+            self._acked.write_text(str(up_to))
+        if self._acked_lines >= _COMPACT_LINES:
+            with suppress(OSError):  # the disk is full: nothing that would free it may wait for this
+                self._rewrite()
 
     def _write(self, data: bytes) -> None:
         """All of it, or nothing."""
@@ -93,7 +99,11 @@ class Journal:
                 self._entries.append(JournalEntry.model_validate_json(line))
             except ValidationError:
                 break
-        return max([json.loads(before)["before"], *(entry.seq for entry in self._entries)])
+        last = max([json.loads(before)["before"], *(entry.seq for entry in self._entries)])
+        acked = self._acked.read_text() if self._acked.exists() else ""
+        if acked.isdecimal():
+            self._entries = [entry for entry in self._entries if entry.seq > int(acked)]
+        return last
 
     def _rewrite(self) -> None:
         before = self._entries[0].seq - 1 if self._entries else self._last_seq

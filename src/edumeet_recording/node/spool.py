@@ -55,8 +55,7 @@ class ChunkFile:
     def flush(self) -> None:
         """Write what is pending. Raises `OSError` (disk full, broken); what was not written stays pending."""
         if self._fd < 0:
-            self._part.parent.mkdir(parents=True, exist_ok=True)
-            self._fd = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+            self._fd = self._open()
         while self.pending:
             written = os.write(self._fd, self.pending)
             self.bytes += written
@@ -64,6 +63,14 @@ class ChunkFile:
                 self.pending = bytearray()
             else:
                 del self.pending[:written]
+
+    def _open(self) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            return os.open(self._part, flags, 0o640)
+        except FileNotFoundError:  # somebody has cleaned up
+            self._part.parent.mkdir(parents=True, exist_ok=True)
+            return os.open(self._part, flags, 0o640)
 
     def sync(self) -> None:
         """Wait until the disk has it. Raises `OSError`."""

@@ -246,8 +246,11 @@ class ObjectStore:
 
 def _link(path: Path, target: Path) -> bool:
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.hardlink_to(path)
+        try:
+            target.hardlink_to(path)
+        except FileNotFoundError:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.hardlink_to(path)
     except OSError:
         return False
     return True

@@ -41,6 +41,18 @@ def test_numbers_go_on_after_everything_was_acknowledged(path: Path) -> None:
     assert jobs(again) == [(101, "j2")]
 
 
+def test_what_was_acknowledged_is_not_told_again(path: Path) -> None:
+    journal = Journal(path, first_seq=1)
+    journal.append([fact(1), fact(2)])
+    journal.ack(1)
+    assert jobs(Journal(path, first_seq=1)) == [(2, "j2")]
+    journal = Journal(path, first_seq=1)
+    journal.append([fact(3)])
+    journal.ack(2)
+    path.with_suffix(".acked").write_text("")
+    assert jobs(Journal(path, first_seq=1)) == [(2, "j2"), (3, "j3")], "rather twice than never"
+
+
 def test_the_file_stays_small(path: Path) -> None:
     journal = Journal(path, first_seq=1)
     journal.append([fact(0)])
