@@ -1,7 +1,7 @@
 """The whole service as processes of this machine, each of which can be killed, with a network that can fail between.
 
 PostgreSQL, storage, orchestrators and nodes meet through proxies: `database_net`, `storage_net`, one for clients and
-room servers (`api_net`), and two for each node, towards the orchestrators and back to its /health.
+room servers (`api_net`), and one for each node, towards the orchestrators; who probes its /health meets it itself.
 """
 
 import secrets
@@ -55,24 +55,21 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class NodePart:
-    """A node, and the network on both sides of it. RTP comes to it past both."""
+    """A node, and its way to the orchestrators. RTP comes to it past that."""
 
     part: Part
     link_net: Proxy
-    health_net: Proxy
     ports: range
 
     def cut_off(self, diary: Diary) -> float:
-        """The orchestrators and the node do not reach each other any more; when that was."""
-        for net in (self.link_net, self.health_net):
-            net.turn(Weather.CUT)
+        """The node does not reach the orchestrators any more; when that was."""
+        self.link_net.turn(Weather.CUT)
         return diary.note("cut off", part=self.part.name)
 
     def join(self, diary: Diary) -> float:
-        """The node can be reached again, and reaches the orchestrators; when that was."""
-        for net in (self.link_net, self.health_net):
-            net.turn(Weather.FAIR)
-        return diary.note("can be reached again", part=self.part.name)
+        """The node reaches the orchestrators again; when that was."""
+        self.link_net.turn(Weather.FAIR)
+        return diary.note("joined again", part=self.part.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,9 +214,8 @@ class _Builder:
     async def _node(
         self, stack: AsyncExitStack, number: int, orchestrators: list[int], storage: Mapping[str, str]
     ) -> NodePart:
-        name, own_port = f"node-{number}", _free_port()
+        name = f"node-{number}"
         link_net = await stack.enter_async_context(proxy(orchestrators))
-        health_net = await stack.enter_async_context(proxy([own_port]))
         first = self.plan.first_port + (number - 1) * _PORTS_A_NODE
         ports = range(first, first + _PORTS_A_NODE)
         settings = {
@@ -227,8 +223,6 @@ class _Builder:
             "ORCHESTRATOR_URL": link_net.url,
             "STATE_DIR": str(self.folder / name / "state"),
             "NODE_ID": name,
-            "NODE_PORT": str(own_port),
-            "NODE_URL": health_net.url,
             # as if each were a machine of its own
             "NODE_FAILURE_DOMAIN": name,
             "RTP_PORT_MIN": str(ports[0]),
@@ -238,7 +232,7 @@ class _Builder:
             **self.plan.node_settings,
         }
         part = await self._part(stack, name, ("node",), settings, answers=False)
-        return NodePart(part, link_net, health_net, ports)
+        return NodePart(part, link_net, ports)
 
     async def _part(
         self,
