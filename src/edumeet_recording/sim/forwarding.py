@@ -44,7 +44,8 @@ class Delivery:
 class Passage:
     """What became of one stream's packets on their way: `missing` were lost and never came by another attempt.
 
-    `first_at`, `last_at`: when the first and the last were sent, epoch seconds.
+    `first_at`, `last_at`: when the first and the last were sent, epoch seconds. `late_s`: how long after it was due the
+    latest left; more than a moment is this machine's fault, and tells nothing about who receives.
     """
 
     first_at: float = 0.0
@@ -52,6 +53,7 @@ class Passage:
     sent: int = 0
     lost: int = 0
     missing: int = 0
+    late_s: float = 0.0
 
 
 class Forwarding:
@@ -194,6 +196,7 @@ class _Flow:
         self._detach()
 
     def _forward(self, burst: Burst, due: float) -> None:
+        self.passage.late_s = max(self.passage.late_s, time.monotonic() - due)
         for datagram in self.consumer.forward(burst, min(time.monotonic(), due + _REPORT_ERROR_S)):
             self.passage.sent += 1
             self.passage.last_at = time.time_ns() / 1e9

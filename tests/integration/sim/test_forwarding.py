@@ -1,4 +1,5 @@
 import base64
+import time
 
 import pytest
 from tests.integration.sim.recorder import Recorder, configure
@@ -245,6 +246,16 @@ async def test_kinds_can_start_late_and_the_plan_tells_what_was_sent(rooms: Room
         assert flashes[1].sent_at - flashes[0].sent_at == pytest.approx(1, abs=0.1)
         assert beeps[1].sent_at == pytest.approx(flashes[0].sent_at, abs=0.1)
         assert recorder.packets(video.ssrc)
+
+
+async def test_a_machine_that_is_too_busy_to_send_in_time_shows(rooms: Rooms) -> None:
+    rooms.add_peer("room", "peer", PeerMedia())
+    with Recorder() as recorder:
+        _configured(rooms, _both_to(recorder))
+        (forwarding,) = rooms.forwardings("room", "peer")
+        await eventually(lambda: len(recorder.rtp) > 20)
+        time.sleep(0.5)  # noqa: ASYNC251 - so that nothing is sent
+        await eventually(lambda: all(passage.late_s > 0.3 for passage in forwarding.passages.values()))
 
 
 async def test_srtp_is_encrypted_with_a_key_of_the_room_servers_own(rooms: Rooms) -> None:

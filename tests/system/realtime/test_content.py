@@ -13,7 +13,7 @@ from edumeet_recording.domain.codecs import Kind
 from edumeet_recording.sim.scenarios import HOSTILE, NACK_RESTORES, SCENARIOS
 from edumeet_recording.sim.trial import Trial, put_to_trial, recording_service
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 IGNORED = ("2 % loss, nack ignored", "5 % loss, nack ignored")
 ANSWERED = ("2 % loss", "2 % loss, rtx")
