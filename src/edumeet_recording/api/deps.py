@@ -143,7 +143,10 @@ class FileStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ApiDeps:
-    """`checks`: what readiness depends on, by name; a check raises a domain error that says what is missing."""
+    """`checks`: what readiness depends on, by name; a check raises a domain error that says what is missing.
+
+    `leads`: whether this replica runs the loops.
+    """
 
     settings: OrchestratorSettings
     pool: Pool
@@ -156,6 +159,7 @@ class ApiDeps:
     autoscaler: Autoscaler
     authenticator: Authenticator
     checks: Mapping[str, Callable[[], Awaitable[None]]]
+    leads: Callable[[], bool]
 
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[Connection]:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from edumeet_recording.api.deps import Deps
 from edumeet_recording.domain.errors import OrchestratorError
 from edumeet_recording.wire.views import Liveness, Readiness
 
@@ -65,9 +66,9 @@ async def live() -> Liveness:
 
 
 @router.get("/health/ready", responses={503: {"model": Readiness, "description": "What is missing"}})
-async def ready(prober: Annotated[Prober, Depends(_prober_of)], response: Response) -> Readiness:
+async def ready(prober: Annotated[Prober, Depends(_prober_of)], deps: Deps, response: Response) -> Readiness:
     """503 while anything the service needs is missing."""
     missing = await prober.missing()
     if missing:
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
-    return Readiness(status="not_ready" if missing else "ready", missing=missing)
+    return Readiness(status="not_ready" if missing else "ready", missing=missing, leads=deps.leads())

@@ -1,6 +1,7 @@
 """The links of FFmpeg nodes: observed state up, desired state down; any replica can hold any node's link."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
@@ -102,6 +103,7 @@ class NodeSession:
         self.changed = asyncio.Event()
         self.changed.set()
         self.sent_revision = -1
+        self.let_go = False
         self.inbox: asyncio.Queue[Hello | Heartbeat | Report] = asyncio.Queue(INBOX_MESSAGES)
         self.journals: asyncio.Queue[Journal] = asyncio.Queue(INBOX_MESSAGES)
         self._applied: dict[str, tuple[object, ...]] = {}
@@ -162,16 +164,20 @@ class NodeLinks:
             if self._sessions.get(node_id) is session:
                 del self._sessions[node_id]
                 self._beats.pop(node_id, None)
-                await self._db.run(self._unlink(node_id))
+                await self._db.run(self._unlink(session))
             log.info("node_link_closed", node_id=node_id)
 
     def _work(self, session: NodeSession) -> tuple[Coroutine[None, None, None], ...]:
         return self._write(session), self._apply(session), self._apply_journal(session)
 
-    def _unlink(self, node_id: str) -> Callable[[Tx], Awaitable[None]]:
+    def _unlink(self, session: NodeSession) -> Callable[[Tx], Awaitable[None]]:
+        """A link that broke makes its node suspect; one that we let go does not."""
+
         async def work(tx: Tx) -> None:
-            await nodes.unlink(tx.conn, "ffmpeg-node", node_id, self._replica, tx.now)
-            tx.hint(Channel.HEALTH)
+            broken_at = None if session.let_go else tx.now
+            await nodes.unlink(tx.conn, "ffmpeg-node", session.node_id, self._replica, broken_at)
+            if not session.let_go:
+                tx.hint(Channel.HEALTH)
 
         return work
 
@@ -266,12 +272,26 @@ class NodeLinks:
             if session is not None and revision != session.sent_revision:
                 session.changed.set()
 
+    @property
+    def count(self) -> int:
+        """Links that are here."""
+        return len(self._sessions)
+
     async def goaway(self) -> None:
         """Have every node connect again, to any replica: this one goes down."""
-        for session in list(self._sessions.values()):
+        await self._let_go(list(self._sessions.values()), "the orchestrator is going down")
+
+    async def release(self, count: int) -> None:
+        """Have `count` nodes connect again: other replicas have room for them."""
+        sessions = list(self._sessions.values())
+        await self._let_go(random.sample(sessions, min(count, len(sessions))), "another replica has joined")
+
+    async def _let_go(self, sessions: Iterable[NodeSession], reason: str) -> None:
+        for session in sessions:
+            session.let_go = True
             try:
-                await session.send(Goaway(reason="the orchestrator is going down"))
-                await session.transport.close(GOING_AWAY, "going down")
+                await session.send(Goaway(reason=reason))
+                await session.transport.close(GOING_AWAY, reason)
             except LinkClosed:
                 continue
 

@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from time import time_ns
 from uuid import uuid4
@@ -33,6 +33,7 @@ from edumeet_recording.control.node_links import NodeLinks
 from edumeet_recording.control.notices import Receiver, receivers_of
 from edumeet_recording.control.processing import assign_tick, late_media_tick
 from edumeet_recording.control.redundancy import standby_tick
+from edumeet_recording.control.replicas import Replicas
 from edumeet_recording.control.retention import retention_tick
 from edumeet_recording.control.room_links import RoomLinks
 from edumeet_recording.control.webhooks import Webhooks
@@ -68,6 +69,7 @@ class _Parts:
     watch: WatchHub
     webhooks: Webhooks
     receivers: Sequence[Receiver]
+    replicas: Replicas
 
 
 async def run_orchestrator(
@@ -90,20 +92,23 @@ async def run_orchestrator(
         captures = CaptureCommands(db, settings)
         fleet = LiveFleet(db, settings.placement_strategy)
         replica = uuid4().hex
+        node_links = NodeLinks(captures, replica)
+        leadership = Leadership(dsn, replica)
         parts = _Parts(
             settings=settings,
             db=db,
             captures=captures,
             fleet=fleet,
             commands=Commands(db, settings, captures, fleet),
-            node_links=NodeLinks(captures, replica),
+            node_links=node_links,
             room_links=RoomLinks(db, replica, settings.room_server_request_timeout_s),
-            leadership=Leadership(dsn),
+            leadership=leadership,
             storage=RegionalStore.open(settings),
             client=client,
             watch=WatchHub(pool),
             webhooks=Webhooks(db, client),
             receivers=receivers_of(settings.alert_urls.get_secret_value()),
+            replicas=Replicas(db, replica, _url(settings, listening), node_links),
         )
         subscriptions = stack.enter_context(ExitStack())
         async with asyncio.TaskGroup() as tasks:
@@ -141,7 +146,9 @@ def _forwarding(parts: _Parts, tasks: asyncio.TaskGroup) -> ForwardingLoop:
 
 
 def _loops(parts: _Parts, forwarding: ForwardingLoop, autoscaler: Autoscaler) -> list[Loop]:
-    db, settings, leadership = parts.db, parts.settings, parts.leadership
+    settings, leadership = parts.settings, parts.leadership
+    db = replace(parts.db, guard=leadership.guard)
+    captures = replace(parts.captures, db=db)
 
     def led(tick: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
         async def leader_tick() -> None:
@@ -151,13 +158,16 @@ def _loops(parts: _Parts, forwarding: ForwardingLoop, autoscaler: Autoscaler) ->
         return leader_tick
 
     watching = Alerts(db, autoscaler, parts.storage.check, parts.receivers)
-    health = HealthLoop(db, settings, parts.captures, parts.client)
+    health = HealthLoop(db, settings, captures, parts.client)
+    others = replace(parts.replicas, db=db)
     return [
         Loop("heartbeats", parts.node_links.flush_tick, 0.5),
         Loop("desired", parts.node_links.poll_tick, 1),
         Loop("events", parts.watch.events_tick, 0.5),
         Loop("fleet", parts.watch.fleet_tick, 1),
         Loop("known_fleet", parts.fleet.tick, 0.5),
+        Loop("replica", parts.replicas.tick, 2),
+        Loop("dead_replicas", led(others.forget_tick), 2),
         Loop("forwarding", forwarding.tick, 1),
         Loop("dispatch", led(partial(dispatch_tick, db, settings, parts.fleet)), 1),
         Loop("standby", led(partial(standby_tick, db, settings, parts.fleet)), 1),
@@ -165,7 +175,7 @@ def _loops(parts: _Parts, forwarding: ForwardingLoop, autoscaler: Autoscaler) ->
         Loop("processing", led(partial(assign_tick, db, settings)), 1),
         Loop("late_media", led(partial(late_media_tick, db, settings)), 2),
         Loop("deadlines", led(partial(deadline_tick, db, settings)), 1),
-        Loop("late_captures", led(parts.captures.late_tick), 1),
+        Loop("late_captures", led(captures.late_tick), 1),
         Loop("health", led(health.tick), 1),
         Loop("webhooks", led(parts.webhooks.tick), 1, timeout_s=120),
         Loop("storage", led(watching.storage_tick), 30),
@@ -228,6 +238,7 @@ async def _serve_api(
         await stop.wait()
         await parts.node_links.goaway()
         await parts.room_links.goaway()
+        await parts.replicas.leave()
         ending.set()
 
 
@@ -251,6 +262,7 @@ def _app(parts: _Parts, autoscaler: Autoscaler) -> FastAPI:
             webhooks=parts.webhooks,
             autoscaler=autoscaler,
             authenticator=Authenticator(parts.settings, epoch_seconds),
+            leads=lambda: parts.leadership.leading,
             checks={"database": database, "storage": parts.storage.check, "leader": leader},
         )
     )

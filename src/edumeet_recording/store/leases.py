@@ -1,4 +1,8 @@
-"""Which replica leads: an advisory lock held by a connection of its own; losing the connection loses the lead."""
+"""Which replica leads: an advisory lock held by a connection of its own; losing the connection loses the lead.
+
+Each leader has a number, higher than the last one's. Its loops write only while no newer leader has one (`guard`): who
+was frozen, or cut off from its lock, harms nothing when it goes on.
+"""
 
 import asyncio
 from typing import NoReturn
@@ -6,7 +10,8 @@ from typing import NoReturn
 import asyncpg
 import structlog
 
-from edumeet_recording.store.db import CONNECT_TIMEOUT_S, load_queries
+from edumeet_recording.domain.errors import Unavailable
+from edumeet_recording.store.db import CONNECT_TIMEOUT_S, Connection, load_queries
 
 log = structlog.get_logger()
 _sql = load_queries("leases")
@@ -15,10 +20,12 @@ CHECK_S = 1.0
 
 
 class Leadership:
-    """Tries to hold the leader's lock; `leading` only saves work, correctness rests on compare-and-set."""
+    """Tries to hold the leader's lock; `leading` only saves work."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, replica: str) -> None:
         self._dsn = dsn
+        self._replica = replica
+        self._number = 0
         self.leading = False
         self.elected = False
         """True once this replica or another leads."""
@@ -37,13 +44,19 @@ class Leadership:
                 log.info("leadership_lost", reason=str(error) or type(error).__name__)
             await asyncio.sleep(CHECK_S)
 
+    async def guard(self, conn: Connection) -> None:
+        """Raises `Unavailable` in the transaction of a leader that leads no more; none takes over before its end."""
+        if not self.leading or await _sql.leading_number(conn) != self._number:
+            raise Unavailable("another replica leads now")
+
     async def _hold(self, conn: asyncpg.Connection) -> NoReturn:
         while True:
             if self.leading:
                 await _sql.still_there(conn)
             else:
-                self.leading = await _sql.try_lead(conn, lock=LEADER_LOCK)
-                self.elected = True
-                if self.leading:
-                    log.info("leading")
+                holds = await _sql.try_lead(conn, lock=LEADER_LOCK)
+                if holds:
+                    self._number = await _sql.take_lead(conn, replica=self._replica)
+                    log.info("leading", number=self._number)
+                self.leading, self.elected = holds, True
             await asyncio.sleep(CHECK_S)

@@ -170,10 +170,10 @@ async def link(conn: Connection, kind: NodeKind, node_id: str, replica: str) -> 
     await query(conn, id=node_id, replica=replica)
 
 
-async def unlink(conn: Connection, kind: NodeKind, node_id: str, replica: str, now: datetime) -> None:
-    """This replica does not hold the node's link any more."""
+async def unlink(conn: Connection, kind: NodeKind, node_id: str, replica: str, broken_at: datetime | None) -> None:
+    """This replica does not hold the node's link any more; `broken_at` None: it has closed it itself."""
     query = _sql.unlink_room_server if kind == "room-server" else _sql.unlink_ffmpeg_node
-    await query(conn, id=node_id, replica=replica, now=now)
+    await query(conn, id=node_id, replica=replica, broken_at=broken_at)
 
 
 async def silent_ffmpeg_nodes(conn: Connection, before: datetime) -> list[SilentNode]:

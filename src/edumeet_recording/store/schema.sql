@@ -169,6 +169,13 @@ CREATE SEQUENCE public.job_events_id_seq
 
 ALTER SEQUENCE public.job_events_id_seq OWNED BY public.job_events.id;
 
+CREATE TABLE public.leadership (
+    only_one boolean DEFAULT true NOT NULL,
+    number bigint NOT NULL,
+    replica text NOT NULL,
+    CONSTRAINT leadership_only_one_check CHECK (only_one)
+);
+
 CREATE TABLE public.node_events (
     id bigint NOT NULL,
     node_id text NOT NULL,
@@ -246,6 +253,13 @@ CREATE TABLE public.recording_jobs (
     CONSTRAINT recording_jobs_cost_mcpu_check CHECK ((cost_mcpu > 0)),
     CONSTRAINT recording_jobs_final_has_end CHECK (((status = ANY (ARRAY['completed'::public.job_status, 'failed'::public.job_status, 'cancelled'::public.job_status])) = (ended_at IS NOT NULL))),
     CONSTRAINT recording_jobs_forwarding_check CHECK ((forwarding = ANY (ARRAY['room-server'::text, 'client'::text])))
+);
+
+CREATE TABLE public.replicas (
+    id text NOT NULL,
+    url text NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    seen_at timestamp with time zone NOT NULL
 );
 
 CREATE TABLE public.room_servers (
@@ -402,11 +416,17 @@ ALTER TABLE ONLY public.job_events
 ALTER TABLE ONLY public.job_events
     ADD CONSTRAINT job_events_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.leadership
+    ADD CONSTRAINT leadership_pkey PRIMARY KEY (only_one);
+
 ALTER TABLE ONLY public.node_events
     ADD CONSTRAINT node_events_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.recording_jobs
     ADD CONSTRAINT recording_jobs_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.replicas
+    ADD CONSTRAINT replicas_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.room_servers
     ADD CONSTRAINT room_servers_pkey PRIMARY KEY (id);

@@ -89,10 +89,14 @@ async def _roll_back(conn: Connection) -> None:
 
 @dataclass(slots=True)
 class Transactor:
-    """Runs transactions on a pool, with the database's clock: asked once a second, carried on by our own in between."""
+    """Runs transactions on a pool, with the database's clock: asked once a second, carried on by our own in between.
+
+    `guard` begins each transaction, and may refuse it by raising.
+    """
 
     pool: Pool
     notifier: Notifier
+    guard: Callable[[Connection], Awaitable[None]] | None = None
     _asked_at: float = -math.inf
     _told: datetime = BEFORE_ANY
 
@@ -109,6 +113,8 @@ class Transactor:
         for _ in range(ATTEMPTS):
             try:
                 async with mapped_errors(), self.pool.acquire() as conn, _transaction(conn, alone):
+                    if self.guard is not None:
+                        await self.guard(conn)
                     tx = Tx(conn, await self._now(conn))
                     result = await work(tx)
             except _TRY_AGAIN:

@@ -373,7 +373,8 @@ class Liveness(View):
 
 
 class Readiness(View):
-    """What the service needs; `missing` maps each thing that is away to why."""
+    """What the service needs; `missing` maps each thing that is away to why. `leads`: this replica runs the loops."""
 
     status: Literal["ready", "not_ready"]
     missing: dict[str, str]
+    leads: bool = False

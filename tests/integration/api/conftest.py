@@ -69,6 +69,7 @@ def _orchestrator(db_pool: Pool, tmp_path: Path, outside: httpx2.AsyncClient) ->
         webhooks=Webhooks(db, outside),
         autoscaler=Autoscaler(db, settings, AdvisoryProvider(), commands.deregister_node),
         authenticator=Authenticator(settings, lambda: NOW),
+        leads=lambda: True,
         checks={"storage": storage.check},
     )
     return Orchestrator(deps, create_app(deps), Service(commands, db_pool), storage)

@@ -47,6 +47,7 @@ def _deps(commands: RecordingCommands, settings: OrchestratorSettings) -> ApiDep
         webhooks=webhooks,
         autoscaler=IdleAutoscaler(),
         authenticator=Authenticator(settings, lambda: NOW),
+        leads=lambda: True,
         checks={},
     )
 

@@ -70,14 +70,16 @@ WITH ended AS (
 SELECT job_id FROM ended;
 
 -- name: unwant_captures
--- Tell the nodes of a job's live captures to drain them.
+-- Tell the nodes of a job's live captures to drain them; nodes in order, so that none waits for another in a circle.
 WITH unwanted AS (
     UPDATE captures SET wanted = false
     WHERE job_id = :job_id AND wanted AND state IN ('assigned', 'prepared', 'forwarding', 'receiving')
     RETURNING node_id
+), held AS (
+    SELECT id FROM ffmpeg_nodes WHERE id IN (SELECT node_id FROM unwanted) ORDER BY id FOR UPDATE
 )
 UPDATE ffmpeg_nodes n SET desired_revision = desired_revision + 1
-FROM unwanted WHERE n.id = unwanted.node_id
+FROM held WHERE n.id = held.id
 RETURNING n.id;
 
 -- name: captures_to_move

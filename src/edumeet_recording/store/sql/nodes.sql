@@ -103,7 +103,7 @@ UPDATE ffmpeg_nodes SET linked_replica = :replica, unlinked_at = NULL WHERE id =
 
 -- name: unlink_ffmpeg_node!
 -- The link is closed, unless another replica has it already.
-UPDATE ffmpeg_nodes SET linked_replica = NULL, unlinked_at = :now WHERE id = :id AND linked_replica = :replica;
+UPDATE ffmpeg_nodes SET linked_replica = NULL, unlinked_at = :broken_at WHERE id = :id AND linked_replica = :replica;
 
 -- name: link_room_server!
 -- Which replica holds the room server's link.
@@ -111,7 +111,7 @@ UPDATE room_servers SET linked_replica = :replica, unlinked_at = NULL WHERE id =
 
 -- name: unlink_room_server!
 -- The link is closed, unless another replica has it already.
-UPDATE room_servers SET linked_replica = NULL, unlinked_at = :now WHERE id = :id AND linked_replica = :replica;
+UPDATE room_servers SET linked_replica = NULL, unlinked_at = :broken_at WHERE id = :id AND linked_replica = :replica;
 
 -- name: silent_ffmpeg_nodes
 -- Nodes whose heartbeat is overdue, was never sent, or did not come since their link closed.

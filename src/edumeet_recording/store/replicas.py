@@ -1,0 +1,32 @@
+"""The orchestrator's replicas in PostgreSQL: who is there, and whose links have died with them."""
+
+from datetime import datetime
+
+from edumeet_recording.store.db import Connection, load_queries
+
+_sql = load_queries("replicas")
+
+
+async def seen(conn: Connection, replica: str, url: str, now: datetime) -> None:
+    """A replica's sign of life; `url` is where it serves the API."""
+    await _sql.see_replica(conn, id=replica, url=url, now=now)
+
+
+async def living(conn: Connection, since: datetime) -> set[str]:
+    """Ids of the replicas that were seen since then."""
+    return {row["id"] async for row in _sql.living_replicas(conn, since=since)}
+
+
+async def left(conn: Connection, replica: str) -> None:
+    """A replica ends."""
+    await _sql.forget_replica(conn, id=replica)
+
+
+async def linked_nodes(conn: Connection) -> int:
+    """FFmpeg nodes with a link to any replica."""
+    return await _sql.linked_nodes(conn)
+
+
+async def forget_dead(conn: Connection, replica: str, before: datetime, now: datetime) -> list[str]:
+    """Take the links of other replicas than `replica` that were not seen since `before` for closed; whose links."""
+    return [row["id"] async for row in _sql.forget_dead_replicas(conn, replica=replica, before=before, now=now)]

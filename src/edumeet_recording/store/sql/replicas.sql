@@ -1,0 +1,35 @@
+-- name: see_replica!
+-- A replica's sign of life.
+INSERT INTO replicas (id, url, started_at, seen_at) VALUES (:id, :url, :now, :now)
+ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at;
+
+-- name: living_replicas
+-- Who was seen lately.
+SELECT id FROM replicas WHERE seen_at > :since;
+
+-- name: forget_replica!
+-- A replica ends, and has closed its links.
+DELETE FROM replicas WHERE id = :id;
+
+-- name: linked_nodes$
+-- FFmpeg nodes with a link to any replica.
+SELECT count(*) FROM ffmpeg_nodes WHERE linked_replica IS NOT NULL AND deregistered_at IS NULL;
+
+-- name: forget_dead_replicas
+-- Links that died with their replica, and that nobody has heard through since.
+WITH living AS (
+    SELECT id FROM replicas WHERE seen_at > :before
+), nodes AS (
+    UPDATE ffmpeg_nodes SET linked_replica = NULL, unlinked_at = :now
+    WHERE linked_replica <> :replica AND linked_replica NOT IN (SELECT id FROM living)
+      AND (last_heartbeat IS NULL OR last_heartbeat <= :before)
+    RETURNING id
+), rooms AS (
+    UPDATE room_servers SET linked_replica = NULL, unlinked_at = :now
+    WHERE linked_replica <> :replica AND linked_replica NOT IN (SELECT id FROM living)
+      AND (last_heartbeat IS NULL OR last_heartbeat <= :before)
+    RETURNING id
+), dead AS (
+    DELETE FROM replicas WHERE seen_at <= :before
+)
+SELECT id FROM nodes UNION ALL SELECT id FROM rooms;
