@@ -2,7 +2,7 @@
 
 BIN := .venv/bin
 READY := .venv/.ready
-BENCHES := bench-capture bench-failover bench-finalize bench-media bench-start
+BENCHES := bench-capture bench-failover bench-finalize bench-fleet bench-media bench-start
 
 # Most tests wait more than they work: two cores carry four workers. A file's tests share what they start, and stay together;
 # the order is that of tests/conftest.py.
