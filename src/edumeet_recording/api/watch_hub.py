@@ -1,7 +1,7 @@
 """Feeds all watchers of one process from one reader of the database: each message is made once, and sent to many."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pydantic import BaseModel
@@ -25,6 +25,12 @@ MAILBOX_MESSAGES = 256
 EVENTS_A_READ = 500
 RESUMABLE_EVENTS = 200
 START_TIMEOUT_S = 5.0
+LOADS_EVERY = 10
+"""Ticks between looks at what nodes measure, for that always changes: of 10,000 nodes these are 10,000 deltas."""
+
+NodeKey = tuple[str, str]
+_HEARTBEAT = frozenset({"last_heartbeat"})
+_MEASURED = frozenset({"load"})
 
 
 def to_text(message: BaseModel) -> str:
@@ -143,7 +149,7 @@ class WatchHub:
         self._started = asyncio.Event()
         self._followers: set[Follower] = set()
         self._counter = 0
-        self._nodes: dict[tuple[str, str], Node] | None = None
+        self._nodes: dict[NodeKey, Node] | None = None
         self._scaling_position = 0
 
     @property
@@ -251,27 +257,34 @@ class WatchHub:
             self._scaling_position = alert.id
 
     def _deliver_nodes(self, fleet: list[Node], followers: list[NodesFollower]) -> None:
-        before, after = self._nodes or {}, _by_key(fleet)
-        for key in sorted(before.keys() | after.keys()):
-            old, new = before.get(key), after.get(key)
-            known = new or old
-            if known is None or (old is not None and new is not None and _look(old) == _look(new)):
-                continue
+        told, now = self._nodes or {}, _by_key(fleet)
+        for key in changed_nodes(told, now, loads=self._counter % LOADS_EVERY == 0):
+            new = now.get(key)
+            known = new or told[key]
             text = to_text(NodesDelta(seq=self._counter, id=known.id, node=new))
             for follower in followers:
                 if follower.wants(known):
                     follower.deliver(text)
-        self._nodes = after
+            if new is None:
+                del told[key]
+            else:
+                told[key] = new
+        self._nodes = told
 
 
 def _delta(fed: FedEvent, recordings: dict[str, Recording]) -> RecordingDelta:
     return RecordingDelta(seq=fed.event.id, event=fed.event, recording=recordings.get(fed.event.job_id))
 
 
-def _by_key(nodes: Iterable[Node]) -> dict[tuple[str, str], Node]:
+def _by_key(nodes: Iterable[Node]) -> dict[NodeKey, Node]:
     return {(node.kind, node.id): node for node in nodes}
 
 
-def _look(node: Node) -> Node:
-    """What counts as a change: a heartbeat that brings nothing new does not."""
-    return node.model_copy(update={"last_heartbeat": None})
+def changed_nodes(told: Mapping[NodeKey, Node], now: Mapping[NodeKey, Node], *, loads: bool) -> list[NodeKey]:
+    """Which nodes are not as they were last told: a heartbeat is no change, and what is measured only with `loads`."""
+    unheard = _HEARTBEAT if loads else _HEARTBEAT | _MEASURED
+
+    def look(node: Node | None) -> list[tuple[str, object]] | None:
+        return node and [(name, value) for name, value in node if name not in unheard]
+
+    return sorted(key for key in told.keys() | now.keys() if look(told.get(key)) != look(now.get(key)))

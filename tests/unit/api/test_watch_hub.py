@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 import pytest
 
 from edumeet_recording.api import watch_hub
-from edumeet_recording.api.watch_hub import Follower, Mailbox, NodesFollower, RecordingsFollower
+from edumeet_recording.api.watch_hub import Follower, Mailbox, NodesFollower, RecordingsFollower, changed_nodes
 from edumeet_recording.domain.job import JobStatus
 from edumeet_recording.store.event_feed import FedEvent
 from edumeet_recording.wire.events import NodesFilter, RecordingsFilter
-from edumeet_recording.wire.views import JobEvent, RoomServerView
+from edumeet_recording.wire.views import FFmpegNodeView, JobEvent, Node, RoomServerView
 
 AT = datetime(2027, 1, 1, tzinfo=UTC)
 
@@ -110,3 +110,45 @@ def test_nodes_are_filtered_by_kind_and_region(wanted: dict[str, str], fits: boo
         registered_at=AT,
     )
     assert NodesFollower(Mailbox(), wanted=NodesFilter.model_validate(wanted)).wants(node) is fits
+
+
+def node(**changes: object) -> dict[tuple[str, str], Node]:
+    view = FFmpegNodeView(
+        id="node-1",
+        url="http://node-1",
+        region="north",
+        is_healthy=True,
+        is_linked=True,
+        is_draining=False,
+        accepts_captures=True,
+        capacity_mcpu=1600,
+        load_mcpu=0,
+        captures=0,
+        processing_slots=1,
+        specs={},
+        load={"cpuPercent": 1.0},
+        registered_at=AT,
+    )
+    return {("ffmpeg-node", "node-1"): view.model_copy(update=changes)}
+
+
+@pytest.mark.parametrize(
+    ("change", "told", "told_with_loads"),
+    [
+        ({}, False, False),
+        ({"last_heartbeat": AT}, False, False),
+        ({"load": {"cpuPercent": 2.0}}, False, True),
+        ({"captures": 1}, True, True),
+    ],
+)
+def test_what_a_node_measures_is_told_now_and_then(
+    change: dict[str, object], told: bool, told_with_loads: bool
+) -> None:
+    assert bool(changed_nodes(node(), node(**change), loads=False)) is told
+    assert bool(changed_nodes(node(), node(**change), loads=True)) is told_with_loads
+
+
+def test_nodes_that_come_and_go_are_told() -> None:
+    assert (
+        changed_nodes({}, node(), loads=False) == changed_nodes(node(), {}, loads=False) == [("ffmpeg-node", "node-1")]
+    )
