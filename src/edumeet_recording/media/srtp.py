@@ -1,8 +1,10 @@
 """SRTP and SRTCP by libsrtp (RFC 3711, RFC 7714): one object decrypts what a peer sends, another encrypts what we send.
 
-A receiver knows the roll-over counter only of streams it follows from before their first wrap of the sequence number.
+A receiver knows the roll-over counter only of streams it follows from before their first wrap of the sequence number,
+or whose place it was told.
 """
 
+import struct
 from base64 import b64decode
 from collections.abc import Callable
 from types import MappingProxyType
@@ -22,6 +24,14 @@ _SUITES = MappingProxyType(
 """libsrtp's profile, and bytes of master key and salt."""
 _WINDOW = 1024
 """Packets a retransmission may be late: libsrtp's own 128 are 0.1 s of a fast video stream."""
+_STRIDE = 0x7000
+"""libsrtp takes a step of less than 2^15 for one forward."""
+_HEADER = struct.Struct("!BBHII")
+
+
+def packet_index(sequence: int, near: int) -> int:
+    """The 48-bit index of the packet with this 16-bit sequence number that is next to `near` (RFC 3711 §3.3.1)."""
+    return near + ((sequence - near + 0x8000) & 0xFFFF) - 0x8000
 
 
 class SrtpAuthenticationError(MediaError):
@@ -70,6 +80,16 @@ class SrtpReceiver:
         policy = _policy(suite, key_base64, Policy.SSRC_ANY_INBOUND)
         policy.window_size = _WINDOW
         self._session = Session(policy)
+        self._key = suite, key_base64
+
+    def follow(self, ssrc: int, index: int) -> None:
+        """Take a stream that was not heard yet up at packet `index`, as if it had been followed from its beginning.
+
+        libsrtp's own setter is not in its Python binding: the stream is shown packets of its own key, a stride apart.
+        """
+        sender = SrtpSender(*self._key)
+        for at in (*range(0, index, _STRIDE), index):
+            self.unprotect_rtp(sender.protect_rtp(_HEADER.pack(0x80, 0, at & 0xFFFF, 0, ssrc)))
 
     def unprotect_rtp(self, packet: bytes | bytearray | memoryview) -> bytes:
         """The RTP packet. Raises `SrtpAuthenticationError`, `SrtpReplayError`, or `MediaError` where it is no SRTP."""

@@ -69,8 +69,8 @@ from edumeet_recording.wire.node_link import (
 
 CAPTURES_A_WORKER = 100
 """As many as a worker gets before the next one gets any: about a third of a core."""
-ROLLED_OVER = "the capture process was replaced, and the SRTP streams had rolled over since they began"
-"""Only a new forwarding helps: it begins with a new key and no roll-over."""
+LOST_ITS_PLACE = "the capture process was replaced, and the next one cannot decrypt the SRTP streams"
+"""Only a new forwarding helps: it begins with a new key."""
 _Task = tuple[str, int]
 """Job and attempt."""
 
@@ -271,7 +271,7 @@ class NodeCore:
             # Media is being lost for want of a disk: another node should take over.
             capture.error = f"the spool cannot be written: {self._unwritable.get(slot, 'it was full')}"
         elif capture.lost_its_place:
-            capture.error = ROLLED_OVER
+            capture.error = LOST_ITS_PLACE
         else:
             return []
         return [_report(capture)]
@@ -298,9 +298,6 @@ class NodeCore:
         for capture in self._captures.values():
             if capture.slot == event.slot:
                 capture.worker_lost()
-                if capture.lost_its_place and capture.error is None:
-                    capture.error = ROLLED_OVER
-                    instructions.append(_report(capture))
                 instructions.append(AssignCapture(event.slot, capture.assign()))
                 if capture.draining:
                     instructions.append(TellWorker(event.slot, Drain(capture.capture_id)))

@@ -93,8 +93,8 @@ class HeldCapture:
 
     def specs(self) -> tuple[StreamSpec, ...]:
         """The streams for a worker."""
-        latched = {track.index: track.ssrc for track in self._tracks()}
-        return tuple(_spec(stream, latched.get(stream.index)) for stream in self.streams)
+        reached = {track.index: track for track in self._tracks()}
+        return tuple(_spec(stream, reached.get(stream.index)) for stream in self.streams)
 
     def count(self, numbers: CaptureNumbers) -> None:
         """Note the live numbers of the present worker."""
@@ -102,11 +102,9 @@ class HeldCapture:
 
     @property
     def lost_its_place(self) -> bool:
-        """True where a new worker cannot decrypt what the one before could: nothing tells it of roll-overs."""
+        """True where a new worker cannot decrypt what the one before could."""
         unreadable = {track.index for track in self._numbers_now() if track.state == StreamState.UNDECRYPTABLE}
-        return any(
-            track.rolled_over or (index in unreadable and track.packets > 0) for index, track in self._before.items()
-        )
+        return any(index in unreadable and track.packets > 0 for index, track in self._before.items())
 
     def worker_lost(self) -> None:
         """What the worker had counted stays counted."""
@@ -145,7 +143,9 @@ class HeldCapture:
         return foreign
 
 
-def _spec(stream: Stream, latched_ssrc: int | None) -> StreamSpec:
+def _spec(stream: Stream, reached: TrackNumbers | None) -> StreamSpec:
+    """`reached`: where the worker before was with it; of no use where the sender is now another."""
+    goes_on = reached is not None and stream.ssrc in (None, reached.ssrc)
     return StreamSpec(
         index=stream.index,
         kind=stream.kind,
@@ -159,7 +159,8 @@ def _spec(stream: Stream, latched_ssrc: int | None) -> StreamSpec:
         source_port=stream.source_port,
         srtp=stream.srtp and (stream.srtp.suite, stream.srtp.key_base64),
         srtp_ours=stream.srtp_ours and (stream.srtp_ours.suite, stream.srtp_ours.key_base64),
-        latched_ssrc=latched_ssrc,
+        latched_ssrc=reached.ssrc if reached else None,
+        srtp_index=reached.srtp_index if reached and goes_on else None,
     )
 
 
@@ -200,7 +201,7 @@ def _sum(before: TrackNumbers | None, now: TrackNumbers) -> TrackNumbers:
         recovered=before.recovered + now.recovered,
         key_frames=before.key_frames + now.key_frames,
         last_packet_at=now.last_packet_at or before.last_packet_at,
-        rolled_over=before.rolled_over or now.rolled_over,
+        srtp_index=before.srtp_index if now.srtp_index is None else now.srtp_index,
         state=before.state if now.state == StreamState.WAITING else now.state,
     )
 

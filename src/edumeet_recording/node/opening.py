@@ -24,6 +24,11 @@ class Opener:
         self.failures = 0
         """RTP packets of another key in a row. SRTCP does not count: it opens after a roll-over that was missed."""
 
+    def follow(self, ssrc: int, index: int) -> None:
+        """Go on with a stream where an earlier capture process was with it."""
+        if self._receiver is not None:
+            self._receiver.follow(ssrc, index)
+
     def rtp(self, packet: memoryview) -> memoryview | None:
         """The RTP packet, or None."""
         refused = self._foreign["srtp_auth"]

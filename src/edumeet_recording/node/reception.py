@@ -243,7 +243,7 @@ class Reception:
         if track.ssrc != ssrc:
             if track.ssrc is not None:
                 del self._by_ssrc[track.ssrc]
-            track.ssrc = ssrc
+            track.ssrc, track.srtp_index = ssrc, None
             self._by_ssrc[ssrc] = track
         track.source, track.port = source, port
 

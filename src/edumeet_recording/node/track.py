@@ -7,6 +7,7 @@ from edumeet_recording.domain.capture import StreamState
 from edumeet_recording.domain.codecs import Codec, Kind
 from edumeet_recording.media.keyframes import LOOKS, Look, begins_key_frame
 from edumeet_recording.media.rtp import ReceptionStats
+from edumeet_recording.media.srtp import packet_index
 from edumeet_recording.node.key_frames import KeyFrameAsks
 from edumeet_recording.node.opening import Opener
 from edumeet_recording.node.repair import Repair
@@ -44,6 +45,8 @@ class Track:
     """RTP timestamp of the last frame whose beginning was seen."""
     last_sr: int = 0
     last_sr_ns: int = 0
+    srtp_index: int | None = None
+    """Highest SRTP packet index as of the last `numbers`, or of an earlier capture process."""
     _rated: tuple[int, int] = (0, 0)
     """When the numbers were asked for last, and the bytes by then."""
 
@@ -52,7 +55,11 @@ class Track:
         """A stream of which nothing has come yet."""
         ssrc = spec.ssrc if spec.ssrc is not None else spec.latched_ssrc
         stats = ReceptionStats(spec.clock_rate)
-        return cls(spec, spec.index, spec.payload_type, stats, ssrc, port, LOOKS.get(Codec(spec.codec)), opener)
+        track = cls(spec, spec.index, spec.payload_type, stats, ssrc, port, LOOKS.get(Codec(spec.codec)), opener)
+        if opener is not None and ssrc is not None and spec.srtp_index is not None:
+            track.srtp_index = spec.srtp_index
+            opener.follow(ssrc, spec.srtp_index)
+        return track
 
     @property
     def has_gaps(self) -> bool:
@@ -89,6 +96,9 @@ class Track:
             undecryptable=self.opener.failures if self.opener else 0,
         )
         stats = self.stats
+        if self.opener is not None and stats.packets:
+            highest = stats.highest_sequence
+            self.srtp_index = highest if self.srtp_index is None else packet_index(highest, self.srtp_index)
         since_ns, bytes_before = self._rated
         self._rated = now_ns, stats.bytes
         bits = 8 * (stats.bytes - bytes_before)
@@ -105,7 +115,7 @@ class Track:
             last_packet_at=self.last_ns / 1e9 if self.last_ns else None,
             state=self.state,
             bitrate_bps=round(bits * 1e9 / (now_ns - since_ns)) if since_ns and now_ns > since_ns else 0,
-            rolled_over=self.opener is not None and stats.packets > 0 and stats.highest_sequence > 0xFFFF,
+            srtp_index=self.srtp_index,
         )
 
 

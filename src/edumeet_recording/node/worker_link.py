@@ -22,7 +22,8 @@ class StreamSpec:
     """One stream as it will come: `wire.node_link.Stream`, flat.
 
     `srtp`: what its sender encrypts with; `srtp_ours`: what we encrypt our feedback with; each suite and key (base64 of
-    key and salt). `latched_ssrc`: what an earlier worker took where `ssrc` is not announced.
+    key and salt). `latched_ssrc`: what an earlier worker took where `ssrc` is not announced; `srtp_index`: the highest
+    SRTP packet index that it saw.
     """
 
     index: int
@@ -38,6 +39,7 @@ class StreamSpec:
     srtp: SuiteAndKey | None = None
     srtp_ours: SuiteAndKey | None = None
     latched_ssrc: int | None = None
+    srtp_index: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +87,8 @@ class End:
 class TrackNumbers:
     """Live numbers of one stream since the worker took it; `ssrc` is the one that is recorded.
 
-    `state`: a `StreamState`; `bitrate_bps`: of the time since the numbers before; `rolled_over`: it is SRTP, and who
-    has not followed it from its beginning cannot decrypt it (RFC 3711 §3.3.1).
+    `state`: a `StreamState`; `bitrate_bps`: of the time since the numbers before; `srtp_index`: highest packet index of
+    SRTP, without which who has not followed it from its beginning cannot decrypt it (RFC 3711 §3.3.1).
     """
 
     index: int
@@ -101,7 +103,7 @@ class TrackNumbers:
     last_packet_at: float | None
     state: str
     bitrate_bps: int
-    rolled_over: bool = False
+    srtp_index: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

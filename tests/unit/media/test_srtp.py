@@ -7,7 +7,13 @@ import pytest
 from edumeet_recording.media.errors import MediaError
 from edumeet_recording.media.rtcp import PictureLoss, ReceiverReport, build_rtcp
 from edumeet_recording.media.rtp import build_rtp
-from edumeet_recording.media.srtp import SrtpAuthenticationError, SrtpReceiver, SrtpReplayError, SrtpSender
+from edumeet_recording.media.srtp import (
+    SrtpAuthenticationError,
+    SrtpReceiver,
+    SrtpReplayError,
+    SrtpSender,
+    packet_index,
+)
 
 SUITES = {
     "AES_CM_128_HMAC_SHA1_80": 30,
@@ -65,6 +71,32 @@ def test_late_retransmissions_are_taken_and_older_ones_told(suite: str) -> None:
     assert receiver.unprotect_rtp(lost[1]) == rtp(1200)
     with pytest.raises(SrtpReplayError):
         receiver.unprotect_rtp(lost[0])
+
+
+@pytest.mark.parametrize(
+    ("reached", "goes_on_at"), [(70, 71), (65_530, 65_540), (200_000, 200_001), (200_000, 230_000)]
+)
+def test_a_stream_is_followed_from_where_another_was_with_it(suite: str, reached: int, goes_on_at: int) -> None:
+    sender = SrtpSender(suite, key(SUITES[suite]))
+    for index in range(0, goes_on_at, 0x4000):
+        sender.protect_rtp(rtp(index & 0xFFFF))
+    missing = sender.protect_rtp(rtp((goes_on_at - 50) & 0xFFFF))
+    follower, stranger = (SrtpReceiver(suite, key(SUITES[suite])) for _ in range(2))
+    follower.follow(7, reached)
+    packet = sender.protect_rtp(rtp(goes_on_at & 0xFFFF))
+    assert follower.unprotect_rtp(packet) == rtp(goes_on_at & 0xFFFF)
+    if goes_on_at - 50 != reached:
+        assert follower.unprotect_rtp(missing) == rtp((goes_on_at - 50) & 0xFFFF), "sent again, it may still come"
+    if goes_on_at > 0xFFFF:
+        with pytest.raises(SrtpAuthenticationError):
+            stranger.unprotect_rtp(packet)
+
+
+@pytest.mark.parametrize(
+    ("sequence", "near", "index"), [(5, 4, 5), (3, 65_530, 65_539), (65_530, 65_539, 65_530), (9, 200_000, 196_617)]
+)
+def test_an_index_is_the_nearest(sequence: int, near: int, index: int) -> None:
+    assert packet_index(sequence, near) == index
 
 
 @pytest.mark.parametrize("data", [b"", b"\x80", bytes(20), b"\x80" * 12, b"\x80" * 2000])

@@ -115,12 +115,20 @@ def test_srtp_is_decrypted_before_the_tape_and_srtcp_both_ways(suite: str) -> No
     assert parse_rtcp(SrtpReceiver(*key(suite, 2)).unprotect_rtcp(datagram)) == [Nack(1, 10, (3,))]
 
 
-def test_that_srtp_has_rolled_over_is_told() -> None:
-    one, theirs = reception(secret("AEAD_AES_128_GCM"), VIDEO), SrtpSender(*key("AEAD_AES_128_GCM", 1))
+def test_a_stream_that_has_rolled_over_is_gone_on_with_by_the_next_process_and_the_one_after() -> None:
+    spec, theirs = secret("AEAD_AES_128_GCM"), SrtpSender(*key("AEAD_AES_128_GCM", 1))
+    one = reception(spec, VIDEO)
     take(one, theirs.protect_rtp(rtp(sequence=65535)), rtp(11, 101, 65535), rtp(11, 101, 0))
-    assert [track.rolled_over for track in one.numbers(S).tracks] == [False, False]
-    assert len(take(one, theirs.protect_rtp(rtp(sequence=0)))) == 1
-    assert [track.rolled_over for track in one.numbers(S).tracks] == [True, False], "in the clear it does not matter"
+    assert [track.srtp_index for track in one.numbers(S).tracks] == [65535, None], "in the clear it does not matter"
+    for index in (65_536, 65_537, 90_000, 120_000, 131_073):
+        assert len(take(one, theirs.protect_rtp(rtp(sequence=index & 0xFFFF)))) == 1
+        reached = one.numbers(S).tracks[0].srtp_index
+        assert reached == index
+        one = reception(replace(spec, srtp_index=reached), VIDEO)
+        assert one.numbers(S).tracks[0].srtp_index == reached
+    update = replace(spec, ssrc=12, srtp_index=None)
+    one.update((update, VIDEO), confirmed=True)
+    assert one.numbers(S).tracks[0].srtp_index is None, "another sender begins anew"
 
 
 def test_what_another_key_encrypted_is_counted_and_shows() -> None:
