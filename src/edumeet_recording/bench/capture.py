@@ -39,7 +39,7 @@ WARM_UP_S = 5.0
 RESULT = Path("build/bench/capture.json")
 TARGETS = {"cpu_ratio_floor": 2.0, "cpu_ratio_floor_srtp": 4.0, "cpu_ratio_ffmpeg": 0.5, "memory_ratio_ffmpeg": 0.1}
 
-_STREAMS = (
+STREAMS = (
     Stream(index=0, kind=Kind.AUDIO, codec=Codec.OPUS, payload_type=clip.AUDIO_PAYLOAD_TYPE, clock_rate=48000),
     Stream(index=1, kind=Kind.VIDEO, codec=Codec.VP8, payload_type=clip.VIDEO_PAYLOAD_TYPE, clock_rate=90000),
 )
@@ -77,7 +77,7 @@ class Bench:
             raise SystemExit("the floor needs a C compiler called cc")
         written = self._subfolder("floor-tapes")
         ports = _ports(FLOOR_PORT, self._recordings)
-        async with _child(str(program), str(FLOOR_PORT), str(2 * self._recordings), "2", str(written)) as floor:
+        async with child(str(program), str(FLOOR_PORT), str(2 * self._recordings), "2", str(written)) as floor:
             return await self._measure(ports, [floor], written)
 
     async def node(self, key: SrtpKey | None = None) -> Measured:
@@ -93,7 +93,7 @@ class Bench:
                 "CAPTURE_ALONE_S": "10",
             }
             command = (sys.executable, "-m", "edumeet_recording", "node")
-            async with _child(*command, environment=environment_of_child(settings), stop=signal.SIGINT) as node:
+            async with child(*command, environment=environment_of_child(settings), stop=signal.SIGINT) as node:
                 ports = await self._begin(orchestrator, key)
                 measured = await self._measure(ports, [node], written / "storage", key)
                 _check(orchestrator)
@@ -119,8 +119,7 @@ class Bench:
                 sdp.write_text(_sdp(audio, video))
                 arguments = ("-nostdin", "-loglevel", "fatal", "-protocol_whitelist", "file,udp,rtp", "-i", str(sdp))
                 output = ("-c", "copy", "-y", str(written / f"{number}.mkv"))
-                child = await stack.enter_async_context(_child(get_ffmpeg_exe(), *arguments, *output))
-                children.append(child)
+                children.append(await stack.enter_async_context(child(get_ffmpeg_exe(), *arguments, *output)))
             return await self._measure(ports, children, written)
 
     async def _measure(
@@ -174,7 +173,7 @@ def _ports(first: int, recordings: int) -> list[Ports]:
 def _capture(number: int, key: SrtpKey | None) -> DesiredCapture:
     streams = tuple(
         stream.model_copy(update={"ssrc": ssrc_of(number, stream.kind), "srtp": key, "srtp_ours": key})
-        for stream in _STREAMS
+        for stream in STREAMS
     )
     name = f"capture-{number}"
     return DesiredCapture(
@@ -212,9 +211,10 @@ def _size(folder: Path) -> int:
 
 
 @asynccontextmanager
-async def _child(
+async def child(
     *command: str, environment: dict[str, str] | None = None, stop: signal.Signals = signal.SIGKILL
 ) -> AsyncGenerator[asyncio.subprocess.Process]:
+    """A child that ends with us, by `stop` where the block is left."""
     process = await asyncio.create_subprocess_exec(
         *command,
         stdin=asyncio.subprocess.PIPE,
@@ -233,7 +233,7 @@ async def _child(
 async def measure(recordings: int, seconds: float, *, srtp: bool) -> dict[str, Measured]:
     """The ways to record, by name; `srtp`: SRTP too. Raises `SystemExit` where one of them did not record."""
     with TemporaryDirectory(dir=RESULT.parent) as folder:
-        async with _child(sys.executable, "-m", "edumeet_recording.bench.sender") as sender:
+        async with child(sys.executable, "-m", "edumeet_recording.bench.sender") as sender:
             if sender.stdout is None or await sender.stdout.readline() != b"ready\n":
                 raise SystemExit("the sender did not start")
             bench = Bench(recordings, seconds, Path(folder), sender)

@@ -43,7 +43,11 @@ def orchestrator(
     run_until_signalled(lambda stop: run_orchestrator(settings, stop, started))
 
 
-def node() -> None:
+def node(
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Measure what this machine can take, keep it for the node, and end.")
+    ] = False,
+) -> None:
     """Run an FFmpeg node: it receives RTP, keeps it on tape, and makes the files. Settings come from the environment.
 
     SIGTERM has it hand its recordings over to other nodes first, LEAVE_DEADLINE_S at most; Ctrl-C ends it in seconds.
@@ -55,6 +59,9 @@ def node() -> None:
 
     settings = load(NodeSettings)
     _log_as(settings)
+    if calibrate:
+        _calibrate(settings)
+        return
     leave = asyncio.Event()
     run_until_signalled(lambda stop: run_node(settings, stop, leave), leave)
 
@@ -132,6 +139,17 @@ def simulate_room(
             await stop.wait()
 
     run_until_signalled(work)
+
+
+def _calibrate(settings: NodeSettings) -> None:
+    from edumeet_recording.bench.calibrate import calibrate
+    from edumeet_recording.node.calibration import keep_calibration
+
+    folder = settings.state_dir.absolute() / "node"
+    folder.mkdir(parents=True, exist_ok=True)
+    found = asyncio.run(calibrate(folder))
+    keep_calibration(folder, found)
+    print_json(found.model_dump(by_alias=True))
 
 
 def _log_as(settings: CommonSettings) -> None:

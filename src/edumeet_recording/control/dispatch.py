@@ -167,8 +167,9 @@ async def _move(tx: Tx, settings: OrchestratorSettings, fleet: LiveFleet, captur
 
 
 async def drain_tick(db: Transactor, settings: OrchestratorSettings, fleet: LiveFleet) -> None:
-    """Move every capture away from draining nodes (make before break)."""
-    for capture in await db.read(lambda tx: captures.to_move(tx.conn)):
+    """Move every capture away from draining nodes, and one at a time from those that have too much to do."""
+    draining = await db.read(lambda tx: captures.to_move(tx.conn))
+    for capture in draining + await db.read(lambda tx: captures.to_shed(tx.conn)):
 
         async def work(tx: Tx, capture: Capture = capture) -> None:
             await _move(tx, settings, fleet, capture)

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from edumeet_recording.domain.codecs import Kind
-from edumeet_recording.domain.request import RequestStream
 
 USABLE_SHARE = 0.8
 """Share of a node's cores that captures may be promised; the rest is for shipping and the system."""
@@ -41,7 +41,21 @@ class Price:
         return max(self.network_bytes_per_s, self.disk_bytes_per_s)
 
 
-def price(streams: Iterable[RequestStream], *, encrypted: bool = False) -> Price:
+class Priced(Protocol):
+    """A stream, as far as its price depends on it; `srtp` None: it comes in the clear."""
+
+    @property
+    def kind(self) -> Kind:
+        """Audio or video."""
+        ...
+
+    @property
+    def srtp(self) -> object | None:
+        """What it is encrypted with."""
+        ...
+
+
+def price(streams: Iterable[Priced], *, encrypted: bool = False) -> Price:
     """The price of one capture; a redundant recording has two. `encrypted`: the sender uses SRTP on every stream."""
     mcpu, network, disk = CAPTURE_MCPU, 0, 0
     for stream in streams:

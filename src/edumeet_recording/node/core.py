@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from edumeet_recording.domain.capture import CaptureState
+from edumeet_recording.domain.price import price
 from edumeet_recording.node.events import (
     Beat,
     ChunkShipped,
@@ -121,6 +122,11 @@ class NodeCore:
     def empty(self) -> bool:
         """True once nothing is left to finalize either."""
         return self.idle and not self._running
+
+    @property
+    def promised_mcpu(self) -> int:
+        """The price of all that is captured here, in milli-cores."""
+        return sum(price(capture.streams).mcpu for capture in self._captures.values() if capture.slot is not None)
 
     @property
     def reports(self) -> tuple[CaptureReport, ...]:

@@ -19,6 +19,7 @@ class _Counters:
     busy: int
     total: int
     received: int
+    sent: int
     at: float
 
 
@@ -53,6 +54,7 @@ class LoadMeter:
             disk_free_bytes=disk.free,
             disk_used_percent=round(used, 1),
             network_in_bytes_per_s=round((this.received - last.received) / max(this.at - last.at, 1e-3)),
+            network_out_bytes_per_s=round((this.sent - last.sent) / max(this.at - last.at, 1e-3)),
             spool_bytes=self._spool_bytes(),
             refusal=full if self._refuses else None,
             warning=full if self._warns else None,
@@ -68,7 +70,15 @@ def memory_bytes(field: str) -> int:
 
 
 def _read_counters(now: float) -> _Counters:
-    """proc_stat(5): user nice system idle iowait irq softirq steal; proc_net_dev(5): bytes received come first."""
+    """proc_stat(5): user nice system idle iowait irq softirq steal; proc_net_dev(5): bytes received are the first
+    field, bytes sent the ninth.
+    """
     cpu = [int(value) for value in _STAT.read_text().split("\n", 1)[0].split()[1:9]]
-    received = sum(int(line.split(":", 1)[1].split()[0]) for line in _NETWORK.read_text().splitlines()[2:])
-    return _Counters(busy=sum(cpu) - cpu[3] - cpu[4], total=sum(cpu), received=received, at=now)
+    networks = [line.split(":", 1)[1].split() for line in _NETWORK.read_text().splitlines()[2:]]
+    return _Counters(
+        busy=sum(cpu) - cpu[3] - cpu[4],
+        total=sum(cpu),
+        received=sum(int(fields[0]) for fields in networks),
+        sent=sum(int(fields[8]) for fields in networks),
+        at=now,
+    )

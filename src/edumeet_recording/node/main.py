@@ -12,6 +12,8 @@ from pydantic import SecretStr
 
 from edumeet_recording.config import NodeSettings, environment_of_child
 from edumeet_recording.node.adoption import Found, find_workers
+from edumeet_recording.node.calibration import kept_calibration
+from edumeet_recording.node.capacity import CapacityMeter
 from edumeet_recording.node.core import NodeCore
 from edumeet_recording.node.events import Beat, ChunkShipped, Leaving, Started, Stopping
 from edumeet_recording.node.finalizing import Finalizers
@@ -27,6 +29,7 @@ from edumeet_recording.node.status import status_app
 from edumeet_recording.node.supervisor import Supervisor
 from edumeet_recording.storage.regional import RegionalStore
 from edumeet_recording.web import serve
+from edumeet_recording.wire.node_link import NodeLoad
 
 SPOOL = "spool"
 WORKERS = "workers"
@@ -74,6 +77,7 @@ class _Node:
             refuse_percent=settings.disk_refuse_percent,
             now=time.monotonic(),
         )
+        self.capacity = CapacityMeter(os.cpu_count() or 1, kept_calibration(folder), time.monotonic())
         self.link = Link(settings, identity, url, self.journal, self.inbox.tell)
         self.supervisor = Supervisor(
             workers=workers,
@@ -160,11 +164,16 @@ class _Node:
             _log.warning("leaving before all is moved and done", seconds=self.leave_deadline_s)
         stop.set()
 
+    def _measure(self, pids: tuple[int, ...], promised_mcpu: int) -> NodeLoad:
+        now = time.monotonic()
+        return self.capacity.measure(self.meter.measure(now), pids, promised_mcpu, now)
+
     async def _beat(self) -> None:
         """Measure and tell once a second."""
         loop, warned = asyncio.get_running_loop(), False
         while True:
-            load = await asyncio.to_thread(self.meter.measure, time.monotonic())
+            pids, promised = (os.getpid(), *self.supervisor.pids.values()), self.core.promised_mcpu
+            load = await asyncio.to_thread(self._measure, pids, promised)
             warning = "; ".join(filter(None, (load.warning, self.shipper.trouble(loop.time())))) or None
             if warning is not None and not warned:
                 _log.warning("the node needs to be looked at", warning=warning)

@@ -138,6 +138,11 @@ async def to_move(conn: Connection) -> list[Capture]:
     return [capture_of(row) async for row in _sql.captures_to_move(conn)]
 
 
+async def to_shed(conn: Connection) -> list[Capture]:
+    """The emptiest capture of each node that has too much to do, and has none on its way already."""
+    return [capture_of(row) async for row in _sql.captures_to_shed(conn)]
+
+
 async def leave(conn: Connection, capture_id: str) -> bool:
     """Have a capture go on only until its successor receives; False where it is over or leaving already."""
     return await _sql.leave_capture(conn, id=capture_id) is not None

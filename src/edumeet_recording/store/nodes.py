@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import asyncpg
 
+from edumeet_recording.domain.capacity import CHEAPEST, DEAREST, corrected_mcpu
 from edumeet_recording.domain.capture import CaptureRole
 from edumeet_recording.domain.failure_domain import FailureDomain, parse_failure_domain
 from edumeet_recording.domain.finalizers import Finalizer
@@ -147,7 +148,16 @@ async def claim_capacity(conn: Connection, node_id: str, price: Price) -> bool:
 
 async def store_heartbeats(conn: Connection, beats: list[dict[str, Any]], now: datetime) -> list[str]:
     """Heartbeats of many nodes, {id, load, accepts_captures}; the ids of those whose readiness changed."""
-    return [row["id"] async for row in _sql.store_heartbeats(conn, beats=beats, now=now)]
+    return [
+        row["id"]
+        async for row in _sql.store_heartbeats(
+            conn,
+            beats=beats,
+            least_of_a_core=corrected_mcpu(1, DEAREST),
+            most_of_a_core=corrected_mcpu(1, CHEAPEST),
+            now=now,
+        )
+    ]
 
 
 async def store_room_heartbeat(conn: Connection, server_id: str, rooms: int, peers: int, now: datetime) -> bool:

@@ -169,7 +169,8 @@ class NodeLoad(Message):
     """Measured load of the node; percentages of the whole machine.
 
     `leaving`: its captures are to be moved, for its process is asked to end, or cannot write. `refusal`: why it takes
-    no new ones. `warning`: what somebody should look at.
+    no new ones. `warning`: what somebody should look at. `sheds`: it has too much to do, and some are to be moved away.
+    `capacity_mcpu`, `capacity_bytes_per_s`: what it has learned that it can take, by price; None: not measured.
     """
 
     cpu_percent: float = 0.0
@@ -177,6 +178,8 @@ class NodeLoad(Message):
     disk_free_bytes: int = 0
     disk_used_percent: float = 0.0
     network_in_bytes_per_s: float = 0.0
+    network_out_bytes_per_s: float = 0.0
+    disk_written_bytes_per_s: float = 0.0
     captures: int = 0
     finalizing: int = 0
     spool_bytes: int = 0
@@ -184,6 +187,9 @@ class NodeLoad(Message):
     refusal: str | None = None
     warning: str | None = None
     leaving: bool = False
+    sheds: bool = False
+    capacity_mcpu: Int32 | None = None
+    capacity_bytes_per_s: Int64 | None = None
 
 
 class FinalizedStream(Message):

@@ -6,7 +6,9 @@ from edumeet_recording.node import load
 from edumeet_recording.node.load import LoadMeter, memory_bytes
 
 STAT = "cpu  {busy} 0 0 {idle} 0 0 0 0 0 0\ncpu0 1 1 1 1\n"
-NETWORK = "Inter-|   Receive\n face |bytes packets\n    lo: {received} 1 0\n  eth0: 50 1 0\n"
+NETWORK = (
+    "Inter-|   Receive\n face |bytes packets\n    lo: {received} 1 0 0 0 0 0 0 {sent} 1\n  eth0: 50 1 0 0 0 0 0 0 7 1\n"
+)
 
 
 LIMITS = {"warn_percent": 80.0, "refuse_percent": 90.0}
@@ -23,7 +25,7 @@ def proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def tick(proc: Path, busy: int, idle: int, received: int) -> None:
     (proc / "_STAT").write_text(STAT.format(busy=busy, idle=idle))
-    (proc / "_NETWORK").write_text(NETWORK.format(received=received))
+    (proc / "_NETWORK").write_text(NETWORK.format(received=received, sent=2 * received))
 
 
 def test_rates_are_over_the_time_since_the_last_measurement(proc: Path) -> None:
@@ -31,6 +33,7 @@ def test_rates_are_over_the_time_since_the_last_measurement(proc: Path) -> None:
     tick(proc, 30, 70, 4000)
     measured = meter.measure(now=12.0)
     assert (measured.cpu_percent, measured.network_in_bytes_per_s, measured.spool_bytes) == (30.0, 2000, 7)
+    assert measured.network_out_bytes_per_s == 4000
     assert measured.memory_bytes == 60 * 1024
     tick(proc, 40, 70, 4000)
     assert meter.measure(now=13.0).cpu_percent == 100.0

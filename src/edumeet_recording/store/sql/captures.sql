@@ -90,6 +90,18 @@ WHERE (n.is_draining OR (n.load ->> 'leaving')::boolean OR c.forwarding = 'chang
   AND c.state IN ('assigned', 'prepared', 'forwarding', 'receiving')
 ORDER BY c.created_at;
 
+-- name: captures_to_shed
+-- Of each node that has too much to do the recording that brings least, unless one is on its way already.
+SELECT DISTINCT ON (c.node_id) c.* FROM captures c JOIN ffmpeg_nodes n ON n.id = c.node_id
+WHERE n.is_healthy AND NOT n.is_draining AND (n.load ->> 'sheds')::boolean
+  AND c.wanted AND c.state = 'receiving'
+  AND NOT EXISTS (
+      SELECT FROM captures going WHERE going.node_id = n.id AND going.leaving
+        AND going.state IN ('assigned', 'prepared', 'forwarding', 'receiving'))
+ORDER BY c.node_id, (
+    SELECT coalesce(sum((stream ->> 'bitrateBps')::bigint), 0)
+    FROM jsonb_array_elements(coalesce(c.stats -> 'streams', '[]')) AS stream), c.id;
+
 -- name: leave_capture$
 -- The capture goes on until its successor receives.
 UPDATE captures SET leaving = true

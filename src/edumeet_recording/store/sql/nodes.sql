@@ -58,6 +58,14 @@ WITH beat AS (
     FROM ffmpeg_nodes n JOIN beat USING (id)
 ), updated AS (
     UPDATE ffmpeg_nodes n SET last_heartbeat = :now, load = b.load, accepts_captures = b.accepts_captures,
+        -- what a node has learned counts within bounds, and takes back no promise
+        capacity_mcpu = CASE WHEN b.load ->> 'capacityMcpu' IS NULL THEN n.capacity_mcpu
+            ELSE greatest(n.load_mcpu, least(greatest(
+                (b.load ->> 'capacityMcpu')::numeric,
+                (n.specs ->> 'cpuCores')::numeric * :least_of_a_core), (n.specs ->> 'cpuCores')::numeric * :most_of_a_core))
+            END,
+        capacity_bytes_per_s = CASE WHEN b.load ->> 'capacityBytesPerS' IS NULL THEN NULL
+            ELSE greatest(n.load_bytes_per_s, (b.load ->> 'capacityBytesPerS')::bigint) END,
         is_healthy = true, health_reason = coalesce(
             CASE WHEN n.quarantined_until > :now THEN n.quarantine_reason END, b.load ->> 'refusal', b.load ->> 'warning')
     FROM beat b WHERE n.id = b.id AND n.deregistered_at IS NULL
