@@ -78,8 +78,11 @@ class KubernetesApi:
     async def list(self, request: Request) -> JSONResponse:
         """Pods of a label; each is a step further in its life afterwards."""
         name, value = request.query_params["labelSelector"].split("=")
-        found = [pod for pod in self.pods.values() if pod["metadata"]["labels"].get(name) == value]
-        answer = {"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": deepcopy(found)}
+        ours = [pod for pod in self.pods.values() if pod["metadata"]["labels"].get(name) == value]
+        begin, limit = int(request.query_params.get("continue") or 0), int(request.query_params["limit"])
+        found = ours[begin : begin + limit]
+        more = {"continue": str(begin + limit)} if ours[begin + limit :] else {}
+        answer = {"apiVersion": "v1", "kind": "PodList", "metadata": more, "items": deepcopy(found)}
         for pod in found:
             if "deletionTimestamp" in pod["metadata"]:
                 del self.pods[pod["metadata"]["name"]]

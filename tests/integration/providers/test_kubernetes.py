@@ -9,6 +9,7 @@ from tests.integration.providers.conftest import NOWHERE, Kind, opened
 from tests.kubernetes_api import KubernetesApi
 
 from edumeet_recording.domain.errors import InvalidRequest
+from edumeet_recording.providers import kubernetes
 from edumeet_recording.providers.base import InstanceState, ProviderRefused, ProviderUnreachable
 
 
@@ -40,6 +41,15 @@ async def test_a_cluster_without_regions(kubernetes_kind: Kind, cluster: Kuberne
         await provider.start("campus", "node-a", {})
         assert [each.region for each in await provider.instances()] == ["campus"]
     assert cluster.pods["node-a"]["spec"]["nodeSelector"] == {}
+
+
+async def test_more_pods_than_one_answer_holds(kubernetes_kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kubernetes, "PAGE", 2)
+    names = [f"node-{number}" for number in range(5)]
+    async with opened(**kubernetes_kind.settings) as provider:
+        for name in names:
+            await provider.start("eu-north-1", name, {})
+        assert [each.node_id for each in await provider.instances()] == names
 
 
 async def test_what_does_not_come_says_why(kubernetes_kind: Kind, cluster: KubernetesApi) -> None:
@@ -82,6 +92,8 @@ async def test_refused_or_away(
             await provider.start("eu-north-1", "node-a", {})
         with pytest.raises(error, match="its own words"):
             await provider.stop("node-a")
+        with pytest.raises(error, match="its own words"):
+            await provider.instances()
 
 
 async def test_the_service_account_of_our_own_pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
