@@ -22,6 +22,7 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSou
 from edumeet_recording.regional_settings import StoragePlace, spill_of, storage_places_of
 
 Seconds = Annotated[float, Field(gt=0, le=7 * 86400)]
+Days = Annotated[float, Field(gt=0, le=36500)]
 PortNumber = Annotated[int, Field(ge=0, le=65535)]
 
 
@@ -231,6 +232,13 @@ class OrchestratorSettings(CommonSettings):
     )
     tape_retention_s: float = Field(86400, ge=0, description="Tapes of completed recordings are deleted after this.")
     metrics_interval_s: Seconds = Field(15, description="Interval of rows in system_metrics.")
+    metrics_raw_days: Days = Field(1, description="All rows of system_metrics are kept for this many days.")
+    metrics_five_minutes_days: Days = Field(
+        30, description="Until they are this many days old, one row in five minutes is kept, the busiest."
+    )
+    metrics_hourly_days: Days = Field(
+        730, description="Then one in an hour; what is older goes, and with it scaling events and alerts that are over."
+    )
     alert_urls: SecretStr = Field(
         SecretStr(""),
         description="Who is told of alerts: Apprise URLs (mailtos://…, slack://…, json://…), separated by blanks.",
@@ -315,6 +323,12 @@ class OrchestratorSettings(CommonSettings):
     def scaling_of(self, region: str) -> RegionScaling:
         """How a region is scaled: what the policy says of it, then of all regions, then the defaults."""
         return _scaling_of(self.autoscale_policy, region)
+
+    @model_validator(mode="after")
+    def _history_thins_with_age(self) -> Self:
+        if not self.metrics_raw_days <= self.metrics_five_minutes_days <= self.metrics_hourly_days:
+            raise ValueError("METRICS_RAW_DAYS, METRICS_FIVE_MINUTES_DAYS and METRICS_HOURLY_DAYS must not fall")
+        return self
 
     @property
     def scaled_regions(self) -> frozenset[str]:

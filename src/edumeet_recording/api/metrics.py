@@ -1,7 +1,7 @@
 """The fleet's numbers: now, in the past, and for Prometheus."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -55,14 +55,26 @@ async def metrics_history(
     deps: Deps,
     caller: MetricsReader,  # noqa: ARG001 - the scope is the check
 ) -> MetricsHistory:
-    """Past numbers, oldest first."""
+    """Past numbers, oldest first, as they were written or in steps."""
     async with deps.reading() as conn:
         until = query.until or await db_now(conn)
         since = query.since or until - DEFAULT_SPAN
-        if since > until:
-            raise InvalidRequest("is after to", code="validation_error", field="from")
-        rows = await views.metrics_between(conn, since, until, most=query.limit)
+        _check_span(query, since, until)
+        if query.step is None:
+            rows = await views.metrics_between(conn, since, until, most=query.limit)
+        else:
+            step = timedelta(seconds=query.step)
+            rows = await views.metrics_in_steps(conn, since, until, step=step, aggregate=query.agg or "avg")
     return MetricsHistory(items=tuple(rows))
+
+
+def _check_span(query: MetricsQuery, since: datetime, until: datetime) -> None:
+    if since > until:
+        raise InvalidRequest("is after to", code="validation_error", field="from")
+    if query.step is None and query.agg is not None:
+        raise InvalidRequest("needs step", code="validation_error", field="agg")
+    if query.step is not None and (until - since).total_seconds() > query.step * query.limit:
+        raise InvalidRequest(f"makes more than {query.limit} steps", code="validation_error", field="step")
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})

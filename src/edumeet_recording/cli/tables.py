@@ -49,9 +49,9 @@ def duration(seconds: float | None) -> str:
 
 def recordings_table(recordings: Iterable[Recording]) -> Table:
     """A row for each recording."""
-    table = _table("job", "status", "reason", "room", "peer", "created", "duration", "size")
+    shown = table("job", "status", "reason", "room", "peer", "created", "duration", "size")
     for each in recordings:
-        table.add_row(
+        shown.add_row(
             each.job_id,
             status_text(each.status),
             each.reason or "",
@@ -61,7 +61,7 @@ def recordings_table(recordings: Iterable[Recording]) -> Table:
             duration(each.duration_s),
             size(each.file.bytes if each.file else None),
         )
-    return table
+    return shown
 
 
 def recording_details(recording: Recording, events: Iterable[JobEvent] = ()) -> RenderableType:
@@ -79,13 +79,13 @@ def recording_details(recording: Recording, events: Iterable[JobEvent] = ()) -> 
         ("standby", ", ".join(each.node_id for each in recording.captures if each.role is CaptureRole.STANDBY)),
         ("sends to", f"{target.ip}: {ports}" if target else ""),
         ("format", " ".join(filter(None, (recording.options.format, recording.options.quality)))),
-        ("started", _time(recording.started_at)),
-        ("ended", _time(recording.ended_at)),
+        ("started", time_of(recording.started_at)),
+        ("ended", time_of(recording.ended_at)),
         ("duration", duration(recording.duration_s)),
         ("file", f"{size(recording.file.bytes)}, sha256 {recording.file.sha256}" if recording.file else ""),
         ("warnings", "; ".join(recording.warnings)),
     )
-    streams = _table("stream", "codec", "packets", "lost", "recovered", "jitter")
+    streams = table("stream", "codec", "packets", "lost", "recovered", "jitter")
     for stream in recording.streams:
         stats = stream.stats
         numbers = (
@@ -99,11 +99,11 @@ def recording_details(recording: Recording, events: Iterable[JobEvent] = ()) -> 
 
 def events_table(events: Iterable[JobEvent]) -> Table:
     """A row for each event."""
-    table = _table("#", "at", "event", "status", "")
+    shown = table("#", "at", "event", "status", "")
     for each in events:
         at = f"{each.at:%H:%M:%S.%f}"[:-3]
-        table.add_row(str(each.seq), at, each.type, status_text(each.status), Text(_told(each.data)))
-    return table
+        shown.add_row(str(each.seq), at, each.type, status_text(each.status), Text(_told(each.data)))
+    return shown
 
 
 def _told(data: Mapping[str, object]) -> str:
@@ -112,10 +112,12 @@ def _told(data: Mapping[str, object]) -> str:
 
 def nodes_table(nodes: Iterable[Node]) -> Table:
     """A row for each room server and FFmpeg node."""
-    table = _table("id", "kind", "region", "health", "url", "load", "last heartbeat")
+    shown = table("id", "kind", "region", "health", "url", "load", "last heartbeat")
     for each in nodes:
-        table.add_row(each.id, each.kind, each.region, _health(each), each.url, _load(each), _time(each.last_heartbeat))
-    return table
+        shown.add_row(
+            each.id, each.kind, each.region, _health(each), each.url, _load(each), time_of(each.last_heartbeat)
+        )
+    return shown
 
 
 def node_details(node: Node, events: Iterable[NodeEvent] = ()) -> RenderableType:
@@ -131,10 +133,10 @@ def node_details(node: Node, events: Iterable[NodeEvent] = ()) -> RenderableType
         ("specs", specs),
         ("dies with", node.failure_domain or "" if isinstance(node, FFmpegNodeView) else ""),
         ("version", node.version or "" if isinstance(node, FFmpegNodeView) else ""),
-        ("registered", _time(node.registered_at)),
-        ("last heartbeat", _time(node.last_heartbeat)),
+        ("registered", time_of(node.registered_at)),
+        ("last heartbeat", time_of(node.last_heartbeat)),
     )
-    history = _table("at", "event", "")
+    history = table("at", "event", "")
     for each in events:
         history.add_row(f"{each.at:%Y-%m-%d %H:%M:%S}", each.type, Text(_told(each.data)))
     return Group(details, history) if history.row_count else details
@@ -142,10 +144,10 @@ def node_details(node: Node, events: Iterable[NodeEvent] = ()) -> RenderableType
 
 def settings_table(rows: Iterable[tuple[str, str, str, str]]) -> Table:
     """A row for each setting: section, variable, value, origin."""
-    table = _table("for", "variable", "value", "from")
+    shown = table("for", "variable", "value", "from")
     for section, variable, value, origin in rows:
-        table.add_row(section, variable, Text(value), origin, style="" if origin == "default" else "bold")
-    return table
+        shown.add_row(section, variable, Text(value), origin, style="" if origin == "default" else "bold")
+    return shown
 
 
 def _health(node: Node) -> Text:
@@ -164,12 +166,12 @@ def _load(node: Node) -> str:
     return f"{node.captures} captures, {node.load_mcpu} of {node.capacity_mcpu} mCPU"
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+def table(*columns: str) -> Table:
+    """An empty table whose first column is an id, to be copied."""
+    empty = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for number, column in enumerate(columns):
-        # the first is an id, to be copied
-        table.add_column(column, overflow="fold", no_wrap=not number)
-    return table
+        empty.add_column(column, overflow="fold", no_wrap=not number)
+    return empty
 
 
 def _pairs(*pairs: tuple[str, str | Text]) -> Table:
@@ -183,5 +185,6 @@ def _pairs(*pairs: tuple[str, str | Text]) -> Table:
     return grid
 
 
-def _time(at: datetime | None) -> str:
+def time_of(at: datetime | None) -> str:
+    """A time on this machine's clock; empty for none."""
     return f"{at.astimezone():%Y-%m-%d %H:%M:%S}" if at else ""

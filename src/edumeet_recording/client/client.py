@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Iterable
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -19,6 +19,14 @@ from edumeet_recording.domain.errors import Conflict
 from edumeet_recording.domain.job import JobStatus
 from edumeet_recording.wire.events import RecordingsFilter
 from edumeet_recording.wire.http import RegisterFFmpegNode, RegisterRoomServer, StartRecording
+from edumeet_recording.wire.scaling import (
+    AlertPage,
+    AlertView,
+    Capacity,
+    EvaluateScaling,
+    Recommendations,
+    ScalingHistory,
+)
 from edumeet_recording.wire.views import (
     JobEvent,
     JobEventPage,
@@ -33,6 +41,7 @@ from edumeet_recording.wire.views import (
     Recording,
     RecordingPage,
     RegisteredNode,
+    ScalingEvent,
 )
 
 Answer = TypeVar("Answer", bound=BaseModel)
@@ -191,9 +200,39 @@ class RecordingClient:
         """The fleet's numbers now."""
         return await self._send(Metrics, "GET", "/api/metrics")
 
-    async def metrics_history(self) -> MetricsHistory:
-        """The fleet's numbers in the last hour."""
-        return await self._send(MetricsHistory, "GET", "/api/metrics/history")
+    async def metrics_history(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        step_s: int | None = None,
+        aggregate: Literal["avg", "min", "max", "last"] | None = None,
+    ) -> MetricsHistory:
+        """The fleet's numbers in the last hour, or in a span; in steps, each made one number, where `step_s` is."""
+        wanted = {
+            "from": since and since.isoformat(),
+            "to": until and until.isoformat(),
+            "step": step_s,
+            "agg": aggregate,
+        }
+        return await self._send(MetricsHistory, "GET", "/api/metrics/history", params=wanted)
+
+    async def capacity(self) -> Capacity:
+        """What each region has, and what is asked of it."""
+        return await self._send(Capacity, "GET", "/api/scaling/capacity")
+
+    async def evaluate_scaling(self, *, dry_run: bool = True) -> Recommendations:
+        """How many nodes each region should have; without `dry_run` the leader sees to it now."""
+        return await self._send(Recommendations, "POST", "/api/scaling/evaluate", body=EvaluateScaling(dry_run=dry_run))
+
+    async def scaling_history(self, *, region: str | None = None, most: int = 100) -> tuple[ScalingEvent, ...]:
+        """The newest decisions and alerts, newest first."""
+        wanted = {"region": region, "limit": most}
+        return (await self._send(ScalingHistory, "GET", "/api/scaling/history", params=wanted)).items
+
+    async def alerts(self, state: Literal["open", "over", "all"] = "open") -> tuple[AlertView, ...]:
+        """What needs somebody now, or did; the newest hundred."""
+        return (await self._send(AlertPage, "GET", "/api/scaling/alerts", params={"state": state})).items
 
     async def live(self) -> Liveness:
         """Whether the service answers, and its version."""

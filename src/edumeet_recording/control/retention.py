@@ -1,16 +1,18 @@
-"""Removes from storage what nobody needs any more: tapes after their time, everything of deleted or cancelled jobs."""
+"""Removes what nobody needs any more: tapes after their time, all of deleted or cancelled jobs, fine old history."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
 from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.storage.regional import RegionalStore
-from edumeet_recording.store import jobs
-from edumeet_recording.store.transaction import Transactor
+from edumeet_recording.store import jobs, metrics
+from edumeet_recording.store.transaction import Transactor, Tx
 
 log = structlog.get_logger()
 BATCH = 50
+FINE, COARSE = timedelta(minutes=5), timedelta(hours=1)
+BEGINNING = datetime.fromtimestamp(0, UTC)
 
 
 async def retention_tick(db: Transactor, settings: OrchestratorSettings, storage: RegionalStore) -> None:
@@ -26,3 +28,18 @@ async def retention_tick(db: Transactor, settings: OrchestratorSettings, storage
             )
         )
         log.info("purged", job_id=job_id, everything=everything)
+
+
+async def history_tick(db: Transactor, settings: OrchestratorSettings) -> None:
+    """Thin the history with age: all of it, then a row in five minutes, then one in an hour, then nothing."""
+
+    async def work(tx: Tx) -> int:
+        raw = tx.now - timedelta(days=settings.metrics_raw_days)
+        fine = tx.now - timedelta(days=settings.metrics_five_minutes_days)
+        await metrics.forget(tx.conn, tx.now - timedelta(days=settings.metrics_hourly_days))
+        coarsened = await metrics.thin(tx.conn, BEGINNING, fine, COARSE)
+        return coarsened + await metrics.thin(tx.conn, fine, raw, FINE)
+
+    thinned = await db.run(work)
+    if thinned:
+        log.info("history_thinned", rows=thinned)

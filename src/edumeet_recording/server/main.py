@@ -34,7 +34,7 @@ from edumeet_recording.control.notices import Receiver, receivers_of
 from edumeet_recording.control.processing import assign_tick, late_media_tick
 from edumeet_recording.control.redundancy import standby_tick
 from edumeet_recording.control.replicas import Replicas
-from edumeet_recording.control.retention import retention_tick
+from edumeet_recording.control.retention import history_tick, retention_tick
 from edumeet_recording.control.room_links import RoomLinks
 from edumeet_recording.control.webhooks import Webhooks
 from edumeet_recording.domain.errors import Unavailable
@@ -183,6 +183,7 @@ def _loops(parts: _Parts, forwarding: ForwardingLoop, autoscaler: Autoscaler) ->
         Loop("tell", led(watching.tell_tick), 5, timeout_s=120),
         Loop("autoscale", led(autoscaler.tick), 2, timeout_s=120),
         Loop("metrics", led(partial(metrics_tick, db)), settings.metrics_interval_s),
+        Loop("history", led(partial(history_tick, db, settings)), 600),
         Loop("retention", led(partial(retention_tick, db, settings, parts.storage)), 30, timeout_s=300),
     ]
 

@@ -1,6 +1,6 @@
 """`system_metrics`, the history of the fleet's numbers."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from edumeet_recording.store.db import Connection, load_queries
@@ -32,3 +32,24 @@ async def store(conn: Connection, regions: dict[str, dict[str, Any]], now: datet
     """Append a row: the sums over all regions, and each region's numbers."""
     totals = {name: sum(numbers[name] for numbers in regions.values()) for name in COUNTS}
     await _sql.store_metrics(conn, now=now, regional_metrics=regions, **totals)
+
+
+async def thin(conn: Connection, since: datetime, until: datetime, step: timedelta) -> int:
+    """Keep one row of the history in each `step`, the busiest; how many went."""
+    return await _sql.thin_metrics(conn, since=since, until=until, step=step)
+
+
+async def forget(conn: Connection, before: datetime) -> None:
+    """Delete what of the history is older: numbers, scaling events, closed requests, alerts that are over."""
+    await _sql.forget_history(conn, before=before)
+
+
+async def in_steps(
+    conn: Connection, since: datetime, until: datetime, step: timedelta, aggregate: str
+) -> list[tuple[datetime, dict[str, int], dict[str, dict[str, int]]]]:
+    """When each step with any rows begins, its totals, and its numbers by region; steps begin at `since`.
+
+    `aggregate`: `avg`, `min`, `max` or `last`; results are rounded.
+    """
+    rows = _sql.history_in_steps(conn, since=since, until=until, step=step, aggregate=aggregate)
+    return [(row["at"], row["numbers"].pop(""), row["numbers"]) async for row in rows]

@@ -5,7 +5,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -167,6 +167,14 @@ async def metrics_between(conn: Connection, since: datetime, until: datetime, *,
     """The newest `most` rows of the history in the interval, oldest first."""
     rows = [row async for row in _sql.metrics_between(conn, since=since, until=until, most=most)]
     return [_metrics_of(row["timestamp"], dict(row), row["regional_metrics"]) for row in reversed(rows)]
+
+
+async def metrics_in_steps(
+    conn: Connection, since: datetime, until: datetime, *, step: timedelta, aggregate: str
+) -> list[Metrics]:
+    """The history in steps, oldest first; each has its beginning as timestamp."""
+    steps = await metrics.in_steps(conn, since, until, step, aggregate)
+    return [_metrics_of(at, totals, regions) for at, totals, regions in steps]
 
 
 async def scaling_events_after(conn: Connection, after: int, *, most: int) -> list[ScalingEvent]:

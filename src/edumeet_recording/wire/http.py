@@ -341,8 +341,13 @@ class EventsQuery(Body):
 
 
 class MetricsQuery(Body):
-    """`GET /api/metrics/history`: the last hour unless `from` says otherwise; a limit keeps the newest."""
+    """`GET /api/metrics/history`: the last hour unless `from` says otherwise; a limit keeps the newest.
+
+    With `step`, in seconds, the rows of each step are made one by `agg`: avg (unless said), min, max, or last.
+    """
 
     since: Annotated[Instant | None, Field(alias="from")] = None
     until: Annotated[Instant | None, Field(alias="to")] = None
+    step: Annotated[int | None, Field(ge=1, le=31 * 86400)] = None
+    agg: Literal["avg", "min", "max", "last"] | None = None
     limit: Annotated[int, Field(ge=1, le=10_000)] = 1000

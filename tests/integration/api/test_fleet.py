@@ -88,6 +88,11 @@ async def test_metrics_now_then_and_for_prometheus(client: httpx2.AsyncClient, o
     assert history[0]["timestamp"] < history[1]["timestamp"]
     wrong = await client.get("/api/metrics/history?from=2030-01-01T00:00:00Z&to=2029-01-01T00:00:00Z", headers=bearer())
     assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (422, "from")
+    steps = (await client.get("/api/metrics/history?step=3600&agg=max", headers=bearer())).json()["items"]
+    assert [(each["activeRecordings"], each["regionalMetrics"]["eu"]["activeRecordings"]) for each in steps] == [(1, 1)]
+    for query, field in (("step=1", "step"), ("agg=max", "agg"), ("step=0", "step"), ("step=60&agg=sum", "agg")):
+        wrong = await client.get(f"/api/metrics/history?{query}", headers=bearer())
+        assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (422, field)
     scraped = await client.get("/metrics", headers=bearer())
     assert scraped.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert 'edumeet_recording_ffmpeg_nodes_healthy{region="eu"} 1.0' in scraped.text

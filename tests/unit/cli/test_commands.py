@@ -34,6 +34,7 @@ COMMANDS = [
     *([name] for name in ("up", "demo", "orchestrator", "node", "simulate-room", "token", "config")),
     *(["recordings", name] for name in ("start", "stop", "cancel", "list", "show", "watch", "download", "delete")),
     *(["nodes", name] for name in ("list", "show", "drain", "undrain")),
+    *(["scaling", name] for name in ("capacity", "evaluate", "history", "alerts")),
     ["db", "upgrade"],
 ]
 

@@ -30,3 +30,47 @@ SELECT region, coalesce(rooms.total, 0) AS total_room_servers, coalesce(rooms.he
     greatest(jobs.demand, nodes.load, 0) AS demand, coalesce(rooms.rooms, 0) AS rooms, coalesce(rooms.peers, 0) AS peers
 FROM rooms FULL JOIN nodes USING (region) FULL JOIN jobs USING (region)
 ORDER BY region;
+
+-- name: history_in_steps
+-- Each number of the totals and of the regions over steps of time, oldest first; the totals have no region's name.
+WITH numbers AS (
+    SELECT date_bin(:step::interval, m.timestamp, :since::timestamptz) AS at, m.timestamp, part.key AS region,
+        number.key AS name, number.value::numeric AS value
+    FROM system_metrics m
+    CROSS JOIN LATERAL jsonb_each(
+        m.regional_metrics || jsonb_build_object('', to_jsonb(m) - '{id,timestamp,regional_metrics}'::text[])) AS part
+    CROSS JOIN LATERAL jsonb_each(part.value) AS number
+    WHERE m.timestamp >= :since AND m.timestamp < :until AND jsonb_typeof(number.value) = 'number'
+), steps AS (
+    SELECT at, region, name, round(CASE :aggregate::text
+        WHEN 'min' THEN min(value) WHEN 'max' THEN max(value)
+        WHEN 'last' THEN (array_agg(value ORDER BY timestamp DESC))[1] ELSE avg(value) END) AS value
+    FROM numbers GROUP BY at, region, name
+), regions AS (
+    SELECT at, region, jsonb_object_agg(name, value) AS numbers FROM steps GROUP BY at, region
+)
+SELECT at, jsonb_object_agg(region, numbers) AS numbers FROM regions GROUP BY at ORDER BY at;
+
+-- name: thin_metrics$
+-- Keep the busiest row of each step between two times, and count what went.
+WITH kept AS (
+    SELECT DISTINCT ON (date_bin(:step::interval, timestamp, 'epoch'::timestamptz)) id FROM system_metrics
+    WHERE timestamp >= :since AND timestamp < :until
+    ORDER BY date_bin(:step::interval, timestamp, 'epoch'::timestamptz), current_load DESC, queue_length DESC, id
+), gone AS (
+    DELETE FROM system_metrics
+    WHERE timestamp >= :since AND timestamp < :until AND id NOT IN (SELECT id FROM kept)
+    RETURNING id
+)
+SELECT count(*) FROM gone;
+
+-- name: forget_history!
+-- What is too old to be of use: numbers, decisions, closed requests, alerts that are over.
+WITH numbers AS (
+    DELETE FROM system_metrics WHERE timestamp < :before
+), decisions AS (
+    DELETE FROM scaling_events WHERE at < :before
+), requests AS (
+    DELETE FROM fleet_requests WHERE ended_at < :before
+)
+DELETE FROM alerts WHERE recovered_at < :before;
