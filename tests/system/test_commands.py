@@ -76,8 +76,15 @@ async def test_a_recording_from_start_to_file(service: Service, rooms: Simulated
     assert code == ExitCode.OK
     assert all(json.loads(line)["event"]["jobId"] == job for line in output.splitlines())
 
-    fetched = await answer(service, "recordings", "download", job, "-o", str(tmp_path))
+    fetched = await answer(service, "recordings", "download", job, "-o", str(tmp_path), "--assets")
     assert _size(fetched["path"]) == fetched["file"]["bytes"]
+    assert {"poster.jpg", "waveform.json"} <= {path.rpartition("/")[2] for path in fetched["assets"]}
+    assert all(_size(path) for path in fetched["assets"])
+    code, output, _errors = await run(service, "recordings", "report", job)
+    assert json.loads(output)["jobId"] == job
+    code, output, errors = await run(service, "recordings", "report", job, "--page", str(tmp_path / "report.html"))
+    assert code == ExitCode.OK, errors
+    assert _size(str(tmp_path / "report.html")) > 5000
     told = await answer(service, "recordings", "show", job)
     assert told["recording"]["status"] == "completed"
     assert [each["seq"] for each in told["events"]] == list(range(1, len(told["events"]) + 1))

@@ -14,6 +14,7 @@ from edumeet_recording.api import (
     metrics,
     nodes,
     recordings,
+    reports,
     scaling,
     tenants,
     watch,
@@ -41,7 +42,7 @@ def create_app(deps: ApiDeps) -> FastAPI:
 def bare_app() -> FastAPI:
     """The endpoints without what they act through: enough to describe them."""
     app = FastAPI(title="eduMEET Recording Orchestrator", version=VERSION, description=DESCRIPTION, redoc_url=None)
-    for part in (recordings, downloads, nodes, metrics, scaling, health, links, watch, webhooks, tenants):
+    for part in (recordings, reports, downloads, nodes, metrics, scaling, health, links, watch, webhooks, tenants):
         app.include_router(part.router)
     app.openapi = lambda: openapi_of(app)
     return app

@@ -110,18 +110,6 @@ async def events(
     return JobEventPage(items=tuple(items), next_after=items[-1].seq if len(found) > query.limit else None)
 
 
-@router.get("/{jobId}/report")
-async def report(job_id: JobId, deps: Deps, caller: RecordingsReader) -> dict[str, object]:
-    """What finalizing found: duration, gaps, loss, drift, warnings, checksums."""
-    async with deps.reading() as conn:
-        stored = await views.stored_recording(conn, job_id, caller.tenant)
-    if stored is None:
-        raise _unknown(job_id)
-    if stored.report is None:
-        raise NotFound(f"the recording is {stored.status} and has no report", code="no_report")
-    return stored.report
-
-
 async def _recording(deps: ApiDeps, job_id: str, tenant: str | None) -> Recording:
     async with deps.reading() as conn:
         found = await views.recording(conn, job_id, tenant)

@@ -53,6 +53,14 @@ async def fetch(client: RecordingClient, recording: Recording, target: Path, *, 
         return await client.download(recording, target, show)
 
 
+async def fetch_assets(client: RecordingClient, job_id: str, folder: Path) -> list[str]:
+    """All that lies beside the file of a completed recording, in `folder`; the paths."""
+    return [
+        str((await client.asset(asset, folder / Path(asset.name).name)).absolute())
+        for asset in await client.assets(job_id)
+    ]
+
+
 def _bar(*columns: ProgressColumn, quiet: bool) -> Progress:
     # on the console that other lines are printed to, which knows how to print above a bar
     console = stdout if stdout.is_terminal else stderr

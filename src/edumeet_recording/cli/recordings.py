@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from edumeet_recording.cli.following import ended, fetch, outcome_of
+from edumeet_recording.cli.following import ended, fetch, fetch_assets, outcome_of
 from edumeet_recording.cli.printing import print_answer, print_json, stdout
 from edumeet_recording.cli.service import Json, Token, Url, ask
 from edumeet_recording.cli.tables import recording_details, recordings_table, size, status_text
@@ -216,6 +216,10 @@ def download(
         Path | None,
         typer.Option("--output", "-o", help="File to write, or an existing folder.", show_default="PEER-JOB.FORMAT"),
     ] = None,
+    assets: Annotated[
+        bool,
+        typer.Option("--assets", help="Also pictures, waveform and further parts, into a folder of the file's name."),
+    ] = False,
     url: Url = None,
     token: Token = None,
     as_json: Json = False,
@@ -232,8 +236,34 @@ def download(
         found = await ended(client, job, quiet=as_json)
         target = target_of(found, output)
         await fetch(client, found, target, quiet=as_json)
-        fetched: dict[str, object] = {"path": str(target.absolute()), "file": found.file}
+        beside = await fetch_assets(client, job, target.with_suffix("")) if assets else []
+        fetched: dict[str, object] = {"path": str(target.absolute()), "file": found.file, "assets": beside}
         print_answer(fetched, f"{target}  {size(target.stat().st_size)}", as_json=as_json)
+
+    ask(url, token, work)
+
+
+@app.command()
+def report(
+    job: JobId,
+    page: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write it as a page for people (HTML).", show_default=False, dir_okay=False),
+    ] = None,
+    url: Url = None,
+    token: Token = None,
+) -> None:
+    """Show what finalizing found: gaps, loss, drift, warnings, checksums; as JSON, or as a page.
+
+    [dim]edumeet-recording recordings report 4f0c… --page report.html[/dim]
+    """
+
+    async def work(client: RecordingClient) -> None:
+        if page is None:
+            print_json(await client.report(job))
+            return
+        page.write_text(await client.report_page(job), encoding="utf-8")
+        stdout.print(str(page))
 
     ask(url, token, work)
 

@@ -12,7 +12,7 @@ import httpx2
 from pydantic import BaseModel, TypeAdapter
 
 from edumeet_recording.client.connection import Connection
-from edumeet_recording.client.download import Download, Progressed
+from edumeet_recording.client.download import Asset, Download, Progressed
 from edumeet_recording.client.errors import mapped_errors
 from edumeet_recording.client.watch import RecordingsMessage, RecordingsWatch
 from edumeet_recording.domain.errors import Conflict
@@ -149,6 +149,23 @@ class RecordingClient:
         if recording.file is None:
             raise Conflict(f"recording {recording.job_id} is {recording.status} and has no file", code="no_file")
         return await Download(self._connection, recording.file, target).run(progressed)
+
+    async def report_page(self, job_id: str) -> str:
+        """The report as a page for people: HTML that needs nothing else."""
+        path = f"/api/recordings/{_segment(job_id)}/report"
+        return (await self._connection.request("GET", path, headers={"Accept": "text/html"})).text
+
+    async def assets(self, job_id: str) -> tuple[Asset, ...]:
+        """What lies beside the finished file: pictures, waveform, further parts and their manifest."""
+        path, report = f"/api/recordings/{_segment(job_id)}/assets", await self.report(job_id)
+        return tuple(
+            Asset(one["name"], one["kind"], one["bytes"], one["sha256"], f"{path}/{_segment(one['name'])}")
+            for one in report.get("assets", ())
+        )
+
+    async def asset(self, asset: Asset, target: Path, progressed: Progressed = lambda _here, _all: None) -> Path:
+        """Fetch one of them to `target`, as `download` does."""
+        return await Download(self._connection, asset, target).run(progressed)
 
     async def delete(self, job_id: str) -> None:
         """Delete an ended recording with its file."""

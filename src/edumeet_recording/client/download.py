@@ -1,4 +1,4 @@
-"""Fetches a finished file: written beside its place, taken up where it broke off, put in place once it is whole."""
+"""Fetches a finished file, or what lies beside it: written beside its place, taken up where it broke off, put in place once it is whole."""
 
 import hashlib
 import os
@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
+from typing import Protocol
 
 import stamina
 
 from edumeet_recording.client.connection import ATTEMPTS, LONGEST_PAUSE_S, Connection
 from edumeet_recording.domain.errors import Unavailable
-from edumeet_recording.wire.views import RecordingFile
 
 Progressed = Callable[[int, int], None]
 """Called with the bytes that are here and the bytes of the whole."""
@@ -23,12 +23,42 @@ class Damaged(Unavailable):
     code = "damaged"
 
 
+class Stored(Protocol):
+    """Something the service has, with what is known of it."""
+
+    @property
+    def url(self) -> str:
+        """Where it is, on the service."""
+        ...
+
+    @property
+    def bytes(self) -> int:
+        """Its size."""
+        ...
+
+    @property
+    def sha256(self) -> str:
+        """Its checksum, in hex."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """What lies beside a file: a poster, thumbnail, waveform, manifest, or a further part of the recording."""
+
+    name: str
+    kind: str
+    bytes: int
+    sha256: str
+    url: str
+
+
 @dataclass(frozen=True, slots=True)
 class Download:
     """Fetches `file` to `target`; a `.part` beside it is what an earlier attempt, or an earlier process, has left."""
 
     connection: Connection
-    file: RecordingFile
+    file: Stored
     target: Path
 
     @property

@@ -1,6 +1,7 @@
 """A recording's life as a caller sees it."""
 
 import asyncio
+import base64
 import hashlib
 import json
 from typing import Any
@@ -338,6 +339,27 @@ async def test_events_are_numbered_and_paged(client: httpx2.AsyncClient, orchest
     first = (await client.get(url, params={"limit": 2}, headers=bearer())).json()
     rest = (await client.get(url, params={"after": first["nextAfter"]}, headers=bearer())).json()
     assert first["items"] + rest["items"] == everything["items"]
+
+
+async def test_a_report_is_a_page_for_a_browser(client: httpx2.AsyncClient, orchestrator: Orchestrator) -> None:
+    await orchestrator.service.room_server()
+    await orchestrator.service.node()
+    job_id = (await start(client, peerInfo={"peerId": "peer-456", "displayName": "<i>Ada"})).json()["jobId"]
+    url = f"/api/recordings/{job_id}/report"
+    browser = {**bearer(), "Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    assert (await client.get(url, headers=browser)).status_code == 404
+    await finish(orchestrator, job_id)
+
+    page = await client.get(url, headers=browser)
+
+    assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "&lt;i&gt;Ada in room-123" in page.text
+    assert base64.b64encode(POSTER).decode() in page.text
+    for accept in ("application/json", "*/*", "text/html, application/json"):
+        assert (await client.get(url, headers={**bearer(), "Accept": accept})).json() == REPORT
+    await orchestrator.storage.delete(f"recordings/{job_id}/1/poster.jpg")
+    assert "<img" not in (await client.get(url, headers=browser)).text
 
 
 async def test_what_lies_beside_the_file_is_had_by_the_names_of_the_report(

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from edumeet_recording.client import ApiError, RecordingClient
+from edumeet_recording.client import ApiError, Asset, RecordingClient
 from edumeet_recording.client.download import Damaged
 from edumeet_recording.domain.codecs import Container, FileFormat
 from edumeet_recording.domain.errors import Conflict
@@ -118,6 +118,38 @@ async def test_a_file_that_is_gone_is_an_error(client_of: ClientOf, finished: Re
     async with client_of(lambda _request: httpx2.Response(404, text="")) as client:
         with pytest.raises(ApiError):
             await client.download(finished, tmp_path / "file.mp4")
+
+
+async def test_what_lies_beside_the_file_comes_by_the_names_of_the_report(client_of: ClientOf, tmp_path: Path) -> None:
+    listed = {"name": "poster 1.jpg", "kind": "poster", "bytes": len(CONTENT), "sha256": SHA256, "atS": 1.0}
+
+    def service(request: httpx2.Request) -> httpx2.Response:
+        if request.url.path.endswith("/report"):
+            return httpx2.Response(200, json={"assets": [listed]})
+        assert request.url.raw_path == b"/api/recordings/job%2F1/assets/poster%201.jpg"
+        return ranged(request)
+
+    async with client_of(service) as client:
+        (asset,) = await client.assets("job/1")
+        assert (asset.name, asset.kind) == ("poster 1.jpg", "poster")
+        assert await client.asset(asset, tmp_path / "poster.jpg") == tmp_path / "poster.jpg"
+    assert (tmp_path / "poster.jpg").read_bytes() == CONTENT
+
+
+async def test_a_damaged_asset_is_refused(client_of: ClientOf, tmp_path: Path) -> None:
+    asset = Asset("poster.jpg", "poster", len(CONTENT), "0" * 64, "/poster.jpg")
+    async with client_of(ranged) as client:
+        with pytest.raises(Damaged):
+            await client.asset(asset, tmp_path / "poster.jpg")
+
+
+async def test_a_report_is_had_as_a_page(client_of: ClientOf) -> None:
+    def service(request: httpx2.Request) -> httpx2.Response:
+        assert request.headers["accept"] == "text/html"
+        return httpx2.Response(200, text="<!doctype html>")
+
+    async with client_of(service) as client:
+        assert await client.report_page("job-1") == "<!doctype html>"
 
 
 async def test_without_a_file_nothing_is_asked(client_of: ClientOf, recording: Recording, tmp_path: Path) -> None:
