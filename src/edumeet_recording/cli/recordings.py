@@ -211,6 +211,7 @@ def watch(
 
 @app.command()
 def download(
+    *,
     job: JobId,
     output: Annotated[
         Path | None,

@@ -1,4 +1,4 @@
-"""Fetches a finished file, or what lies beside it: written beside its place, taken up where it broke off, put in place once it is whole."""
+"""Fetches a finished file, or what lies beside it: written aside, resumed where it broke off, put in place once whole."""
 
 import hashlib
 import os
