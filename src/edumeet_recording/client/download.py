@@ -1,4 +1,4 @@
-"""Fetches a finished file, or what lies beside it: written aside, resumed where it broke off, put in place once whole."""
+"""Fetches a finished file, or what lies beside it: aside, resumed where it broke off, put in place once it is whole."""
 
 import hashlib
 import os
