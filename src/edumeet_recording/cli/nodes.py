@@ -38,7 +38,7 @@ def show(node: NodeId, url: Url = None, token: Token = None, as_json: Json = Fal
 
 @app.command()
 def drain(node: NodeId, url: Url = None, token: Token = None, as_json: Json = False) -> None:
-    """Give an FFmpeg node no new recordings, before it is taken out of use.
+    """Move an FFmpeg node's recordings to other nodes and give it no new ones, before it is taken out of use.
 
     [dim]edumeet-recording nodes drain ffmpeg-node-1[/dim]
     """

@@ -183,13 +183,10 @@ async def test_a_wrong_key_shows_and_the_right_one_mends_it(sfu: Sfu, start_node
         await drained(sfu.orchestrator)
 
 
-@pytest.mark.parametrize("first_sequence", [100, 65500])
-async def test_a_killed_worker_is_followed_by_one_that_decrypts(
-    sfu: Sfu, start_node: Start, first_sequence: int
-) -> None:
+async def test_a_killed_worker_is_followed_by_one_that_decrypts(sfu: Sfu, start_node: Start) -> None:
     async with start_node() as settings:
-        delivery = Delivery(first_sequence=first_sequence)
-        await sfu.forward(delivery=delivery, ours=random_key("AES_CM_128_HMAC_SHA1_80"))
+        about_to_roll_over = Delivery(first_sequence=65500)
+        await sfu.forward(delivery=about_to_roll_over, ours=random_key("AES_CM_128_HMAC_SHA1_80"))
         for _ in range(2):
             before = sfu.packets(Kind.AUDIO), sfu.packets(Kind.VIDEO)
             await eventually(lambda: sfu.packets(Kind.AUDIO) > before[0] + 60, timeout=15)  # noqa: B023 - called at once
