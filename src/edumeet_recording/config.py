@@ -231,6 +231,12 @@ class OrchestratorSettings(CommonSettings):
         3, ge=1, le=20, description="Attempts at finalizing before a job fails (its tape is kept)."
     )
     tape_retention_s: float = Field(86400, ge=0, description="Tapes of completed recordings are deleted after this.")
+    orphan_retention_s: float = Field(
+        0,
+        ge=0,
+        description="Stored objects of recordings that this database does not know are deleted once all of one's are "
+        "this old; 0: they are only told of, as where several databases share a storage.",
+    )
     metrics_interval_s: Seconds = Field(15, description="Interval of rows in system_metrics.")
     metrics_raw_days: Days = Field(1, description="All rows of system_metrics are kept for this many days.")
     metrics_five_minutes_days: Days = Field(

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import structlog
+
 from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.conduct import note_failure
 from edumeet_recording.control.processing import finalize_done, finalize_failed
@@ -21,7 +23,12 @@ from edumeet_recording.wire.node_link import (
     FinalizeDone,
     FinalizeFailed,
     JournalEntry,
+    Port,
 )
+
+log = structlog.get_logger()
+
+FORGOTTEN = "the node had forgotten it, and began it anew at other ports"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +43,16 @@ class CaptureCommands:
 
         async def work(tx: Tx) -> None:
             capture = await captures.locked(tx.conn, report.capture_id)
-            if capture is None or capture.node_id != node_id or capture.state not in LIVE:
+            if capture is None:
+                log.warning("unknown_capture_reported", node_id=node_id, capture_id=report.capture_id)
+                return
+            if capture.node_id != node_id or capture.state not in LIVE:
                 return
             if report.error is not None:
                 await self._over(tx, capture, CaptureState.LOST, Reason.NODE_REFUSED, report.error)
+                return
+            if report.ports and capture.ports and report.ports != tuple(map(Port.model_validate, capture.ports)):
+                await self._over(tx, capture, CaptureState.LOST, Reason.NODE_LOST, FORGOTTEN)
                 return
             if report.ports and capture.state is CaptureState.ASSIGNED:
                 await self._prepared(tx, capture, report)

@@ -32,6 +32,7 @@ from edumeet_recording.control.metrics import metrics_tick
 from edumeet_recording.control.node_links import NodeLinks
 from edumeet_recording.control.notices import Receiver, receivers_of
 from edumeet_recording.control.processing import assign_tick, late_media_tick
+from edumeet_recording.control.reconcile import orphans_tick, reconcile_tick, stock_tick
 from edumeet_recording.control.redundancy import standby_tick
 from edumeet_recording.control.replicas import Replicas
 from edumeet_recording.control.retention import history_tick, retention_tick
@@ -185,6 +186,9 @@ def _loops(parts: _Parts, forwarding: ForwardingLoop, autoscaler: Autoscaler) ->
         Loop("metrics", led(partial(metrics_tick, db)), settings.metrics_interval_s),
         Loop("history", led(partial(history_tick, db, settings)), 600),
         Loop("retention", led(partial(retention_tick, db, settings, parts.storage)), 30, timeout_s=300),
+        Loop("reconcile", led(partial(reconcile_tick, db, settings)), 15),
+        Loop("stock", led(partial(stock_tick, db, parts.storage)), 60, timeout_s=300),
+        Loop("orphans", led(partial(orphans_tick, db, settings, parts.storage)), 86400, timeout_s=3600),
     ]
 
 

@@ -182,6 +182,12 @@ class ObjectStore:
         except NotFound:
             return None
 
+    async def folders(self, prefix: str) -> list[str]:
+        """Names of the folders that are right in the folder `prefix`."""
+        async with _talk("list", _checked(prefix), absent=Unavailable):
+            found = await obstore.list_with_delimiter_async(self._store, prefix)
+        return sorted(folder.rstrip("/").rpartition("/")[2] for folder in found["common_prefixes"])
+
     async def list(self, prefix: str) -> list[ObjectInfo]:
         """All objects in `prefix`, which is a whole folder: `a` holds `a/b` but not `ab`; empty: everything. By key."""
         found = list[ObjectInfo]()

@@ -1,6 +1,7 @@
 """Several object stores as one: a key that begins with `@region/` is in that region's, any other in the default one."""
 
 from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from edumeet_recording.config import CommonSettings
@@ -56,6 +57,23 @@ class RegionalStore:
         """What is stored, or None."""
         store, key = self._of(key)
         return await store.stat(key)
+
+    async def list_everywhere(self, prefix: str) -> list[ObjectInfo]:
+        """All objects in a folder of every storage, under keys that name their storage."""
+        return [
+            replace(info, key=located(name, info.key))
+            for name, store in self._stores.items()
+            for info in await store.list(prefix)
+        ]
+
+    async def folders_everywhere(self, prefix: str) -> set[str]:
+        """Names of the folders that are right in the folder `prefix` of any storage."""
+        return {folder for store in self._stores.values() for folder in await store.folders(prefix)}
+
+    async def delete(self, key: str) -> None:
+        """Delete an object; one that is not there is deleted already."""
+        store, key = self._of(key)
+        await store.delete(key)
 
     async def delete_everywhere(self, prefix: str) -> None:
         """Delete a folder in every storage; what is gone already is no error."""

@@ -248,6 +248,7 @@ CREATE TABLE public.recording_jobs (
     allowed_regions text[],
     file_storage text DEFAULT ''::text NOT NULL,
     cost_bytes_per_s integer DEFAULT 0 NOT NULL,
+    stock_taken_at timestamp with time zone,
     CONSTRAINT recording_jobs_completed_has_file CHECK (((status <> 'completed'::public.job_status) OR (file_key IS NOT NULL))),
     CONSTRAINT recording_jobs_cost_bytes_per_s_check CHECK ((cost_bytes_per_s >= 0)),
     CONSTRAINT recording_jobs_cost_mcpu_check CHECK ((cost_mcpu > 0)),
@@ -495,6 +496,8 @@ CREATE INDEX recording_jobs_live_tenant ON public.recording_jobs USING btree (te
 CREATE INDEX recording_jobs_page ON public.recording_jobs USING btree (created_at DESC, id DESC);
 
 CREATE INDEX recording_jobs_redundant ON public.recording_jobs USING btree (status) WHERE ((options ->> 'redundancy'::text) = '2'::text);
+
+CREATE INDEX recording_jobs_unchecked ON public.recording_jobs USING btree (ended_at) WHERE ((status = ANY (ARRAY['completed'::public.job_status, 'failed'::public.job_status])) AND (deleted_at IS NULL) AND (stock_taken_at IS NULL));
 
 CREATE INDEX scaling_events_region ON public.scaling_events USING btree (region, id);
 
