@@ -24,7 +24,7 @@ from edumeet_recording.node.closer import Closer
 from edumeet_recording.node.datagrams import SLOTS, Datagrams, parse_source
 from edumeet_recording.node.feedback import Feedback
 from edumeet_recording.node.reception import Reception
-from edumeet_recording.node.spool import ChunkFile
+from edumeet_recording.node.spool import ChunkFile, capture_folder
 from edumeet_recording.node.track import Track
 from edumeet_recording.node.worker_link import (
     PROTOCOL,
@@ -86,7 +86,7 @@ class _Capture:
     def __init__(self, assign: Assign, fds: list[int], spool: Path, chunk_ns: int) -> None:
         self.id = assign.capture_id
         self._assign = assign
-        self._spool = spool
+        self._folder = str(capture_folder(spool, assign.capture_id))
         self._chunk_ns = chunk_ns
         self._seq = assign.first_seq
         self._chunk: ChunkFile | None = None
@@ -109,7 +109,7 @@ class _Capture:
             if self._chunk is None:
                 assign = self._assign
                 header = ChunkHeader(assign.job_id, self.id, assign.epoch, self._seq, assign.tape_prefix)
-                self._chunk = ChunkFile(self._spool, header)
+                self._chunk = ChunkFile(self._folder, header)
                 self._seq += 1
             count = reception.count
             self._chunk.append(reception.take_records(), count, reception.last_ns)

@@ -73,9 +73,14 @@ class Inventory:
 
     def delete_chunk(self, capture_id: str, seq: int) -> None:
         """Remove a chunk that is stored, and remember that it was."""
-        chunk_path(self.spool, capture_id, seq).unlink(missing_ok=True)
-        with (capture_folder(self.spool, capture_id) / _STORED).open("ab") as stored:
-            stored.write(b".")
+        folder = capture_folder(self.spool, capture_id)
+        with suppress(FileNotFoundError):
+            os.unlink(f"{folder}/{seq:06d}{WHOLE}")
+        stored = os.open(f"{folder}/{_STORED}", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        try:
+            os.write(stored, b".")
+        finally:
+            os.close(stored)
 
     def forget(self, capture_id: str) -> None:
         """Remove the folder of a capture of which nothing is wanted any more."""
@@ -88,7 +93,7 @@ class Inventory:
             for name in names:
                 if WHOLE in name:
                     with suppress(FileNotFoundError):
-                        total += Path(folder, name).stat().st_size
+                        total += os.stat(f"{folder}/{name}").st_size
         return total
 
 

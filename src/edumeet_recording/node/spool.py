@@ -17,11 +17,6 @@ def chunk_path(spool: Path, capture_id: str, seq: int) -> Path:
     return capture_folder(spool, capture_id) / f"{seq:06d}{WHOLE}"
 
 
-def part_path(spool: Path, capture_id: str, seq: int) -> Path:
-    """Where a chunk lies while it is written."""
-    return capture_folder(spool, capture_id) / f"{seq:06d}{PART}"
-
-
 def capture_folder(spool: Path, capture_id: str) -> Path:
     """The folder of a capture. Raises `ValueError` where the id cannot name one."""
     if not _CAPTURE_ID.fullmatch(capture_id):
@@ -30,11 +25,14 @@ def capture_folder(spool: Path, capture_id: str) -> Path:
 
 
 class ChunkFile:
-    """A chunk that is being written. Not buffered: what `write` has taken survives the end of this process."""
+    """A chunk that is being written. Not buffered: what `write` has taken survives the end of this process.
 
-    def __init__(self, spool: Path, header: ChunkHeader) -> None:
-        self._part = part_path(spool, header.capture_id, header.seq)
-        self._whole = chunk_path(spool, header.capture_id, header.seq)
+    `folder` is the capture's, as text: to join paths costs more than to write a chunk.
+    """
+
+    def __init__(self, folder: str, header: ChunkHeader) -> None:
+        self._folder = folder
+        self._part = f"{folder}/{header.seq:06d}{PART}"
         self._header = header
         self._fd = -1
         self.bytes = 0
@@ -69,7 +67,7 @@ class ChunkFile:
         try:
             return os.open(self._part, flags, 0o640)
         except FileNotFoundError:  # somebody has cleaned up
-            self._part.parent.mkdir(parents=True, exist_ok=True)
+            os.makedirs(self._folder, exist_ok=True)
             return os.open(self._part, flags, 0o640)
 
     def sync(self) -> None:
@@ -79,6 +77,6 @@ class ChunkFile:
     def close(self) -> ChunkClosed:
         """Give it its final name."""
         os.close(self._fd)
-        self._part.rename(self._whole)
+        os.rename(self._part, self._part.removesuffix(PART) + WHOLE)
         header = self._header
         return ChunkClosed(header.capture_id, header.seq, self.bytes, self.records, self.first_ns, self.last_ns)

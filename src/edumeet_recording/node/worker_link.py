@@ -6,6 +6,7 @@ fields are ignored, so that a worker may outlive the release that started it.
 
 import json
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
 from types import MappingProxyType
 from typing import Any, cast, get_args
 
@@ -213,15 +214,24 @@ def decode(packet: bytes) -> Order | Said:
 
 def _build(kind: type[Any], values: dict[str, Any]) -> Any:
     known: dict[str, Any] = {}
-    for field in fields(kind):
-        if field.name not in values:
+    for name, item, whole in _plan(kind):
+        if name not in values:
             continue
-        value = values[field.name]
-        if (nested := _NESTED.get(field.name)) is not None:
-            value = tuple(_build(nested, item) for item in value)
+        value = values[name]
+        if item is not None:
+            value = tuple([_build(item, each) for each in value])
+        elif whole is not None:
+            value = _build(whole, value)
         elif isinstance(value, list):
             value = tuple(cast("list[Any]", value))
-        elif is_dataclass(field.type):
-            value = _build(field.type, value)  # type: ignore[arg-type] - is_dataclass does not narrow to a class
-        known[field.name] = value
+        known[name] = value
     return kind(**known)
+
+
+@cache
+def _plan(kind: type[Any]) -> tuple[tuple[str, type[Any] | None, type[Any] | None], ...]:
+    """Of each field its name, the dataclass of its items, and its own: asked of the fields once, not every time."""
+    return tuple(
+        (field.name, _NESTED.get(field.name), cast("type[Any]", field.type) if is_dataclass(field.type) else None)
+        for field in fields(kind)
+    )

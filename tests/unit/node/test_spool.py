@@ -12,7 +12,7 @@ def records(*arrivals: int) -> bytearray:
 
 
 def chunk(spool: Path, seq: int = 0) -> ChunkFile:
-    return ChunkFile(spool, ChunkHeader("j", "c1", 1, seq, "tapes/c1"))
+    return ChunkFile(str(capture_folder(spool, "c1")), ChunkHeader("j", "c1", 1, seq, "tapes/c1"))
 
 
 @pytest.fixture
