@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from edumeet_recording.cli import configuration, fleet, nodes, recordings, scaling, services, tokens
+from edumeet_recording.cli import configuration, fleet, nodes, recordings, scaling, services, tenants, tokens
 from edumeet_recording.cli.outcome import MEANING, failure_of
 from edumeet_recording.cli.printing import stderr
 
@@ -30,6 +30,7 @@ app.command("simulate-fleet", rich_help_panel=_RUN)(fleet.simulate_fleet)
 app.add_typer(recordings.app, name="recordings", rich_help_panel=_ASK)
 app.add_typer(nodes.app, name="nodes", rich_help_panel=_ASK)
 app.add_typer(scaling.app, name="scaling", rich_help_panel=_ASK)
+app.add_typer(tenants.app, name="tenants", rich_help_panel=_ASK)
 app.command(rich_help_panel=_OPERATE)(tokens.token)
 app.command(rich_help_panel=_OPERATE)(configuration.config)
 app.add_typer(configuration.database, name="db", rich_help_panel=_OPERATE)

@@ -10,7 +10,15 @@ from rich.text import Text
 
 from edumeet_recording.domain.capture import CaptureRole
 from edumeet_recording.domain.job import JobStatus
-from edumeet_recording.wire.views import FFmpegNodeView, JobEvent, Node, NodeEvent, Recording, RoomServerView
+from edumeet_recording.wire.views import (
+    FFmpegNodeView,
+    JobEvent,
+    Node,
+    NodeEvent,
+    Recording,
+    RoomServerView,
+    TenantView,
+)
 
 _STYLE = {
     JobStatus.COMPLETED: "green",
@@ -140,6 +148,17 @@ def node_details(node: Node, events: Iterable[NodeEvent] = ()) -> RenderableType
     for each in events:
         history.add_row(f"{each.at:%Y-%m-%d %H:%M:%S}", each.type, Text(_told(each.data)))
     return Group(details, history) if history.row_count else details
+
+
+def tenants_table(tenants: Iterable[TenantView]) -> Table:
+    """A row for each tenant with limits."""
+    rows = table("id", "regions", "recordings", "queued", "share")
+    for each in tenants:
+        regions = "any" if each.allowed_regions is None else ", ".join(each.allowed_regions) or "none"
+        most = (each.max_active_recordings, each.max_queued_recordings)
+        limits = ("any number" if number is None else str(number) for number in most)
+        rows.add_row(each.id, regions, *limits, str(each.share))
+    return rows
 
 
 def settings_table(rows: Iterable[tuple[str, str, str, str]]) -> Table:

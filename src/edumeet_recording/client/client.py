@@ -18,7 +18,7 @@ from edumeet_recording.client.watch import RecordingsMessage, RecordingsWatch
 from edumeet_recording.domain.errors import Conflict
 from edumeet_recording.domain.job import JobStatus
 from edumeet_recording.wire.events import RecordingsFilter
-from edumeet_recording.wire.http import RegisterFFmpegNode, RegisterRoomServer, StartRecording
+from edumeet_recording.wire.http import RegisterFFmpegNode, RegisterRoomServer, StartRecording, TenantLimits
 from edumeet_recording.wire.scaling import (
     AlertPage,
     AlertView,
@@ -42,6 +42,8 @@ from edumeet_recording.wire.views import (
     RecordingPage,
     RegisteredNode,
     ScalingEvent,
+    TenantList,
+    TenantView,
 )
 
 Answer = TypeVar("Answer", bound=BaseModel)
@@ -202,6 +204,22 @@ class RecordingClient:
     async def deregister(self, node_id: str) -> None:
         """Take a node out of service."""
         await self._connection.request("DELETE", f"/api/nodes/{_segment(node_id)}")
+
+    async def tenants(self) -> tuple[TenantView, ...]:
+        """Tenants that have limits."""
+        return (await self._send(TenantList, "GET", "/api/tenants")).items
+
+    async def tenant(self, tenant_id: str) -> TenantView:
+        """The limits of one tenant."""
+        return await self._send(TenantView, "GET", f"/api/tenants/{_segment(tenant_id)}")
+
+    async def limit_tenant(self, tenant_id: str, limits: TenantLimits) -> TenantView:
+        """Replace the limits of a tenant."""
+        return await self._send(TenantView, "PUT", f"/api/tenants/{_segment(tenant_id)}", body=limits)
+
+    async def unlimit_tenant(self, tenant_id: str) -> None:
+        """Lift the limits of a tenant."""
+        await self._connection.request("DELETE", f"/api/tenants/{_segment(tenant_id)}")
 
     async def register_room_server(
         self, server: RegisterRoomServer, *, registration_secret: str = ""

@@ -1,7 +1,7 @@
 """This replica's picture of the nodes, kept in memory: a placement reads no table, and claims by a guarded UPDATE.
 
 It may be stale, for a claim of what is not free any more fails, and the node is read anew. Hints say which nodes
-changed; every few seconds all are read.
+changed, and beside that each is read every few seconds, a tenth of them at a time.
 """
 
 import asyncio
@@ -14,8 +14,11 @@ from edumeet_recording.domain.placement import Placement, PlacementRequest, Stra
 from edumeet_recording.store import nodes
 from edumeet_recording.store.transaction import Channel, Transactor, Tx
 
-READ_ALL_S = 5.0
-STALE_S = 3 * READ_ALL_S
+TICKS_A_ROUND = 10
+"""In so many ticks every known node is read."""
+READ_ALL_S = 60.0
+"""All are read at once, should the hint of a new one have been lost."""
+STALE_S = 15.0
 """A picture that the loop has not renewed for so long is not believed."""
 TRIES = 3
 
@@ -29,7 +32,9 @@ class LiveFleet:
         self._fleet = Fleet()
         self._changed: set[str] = set()
         self._urgent = False
+        self._round: list[str] = []
         self._read_at: datetime | None = None
+        self._renewed_at: datetime | None = None
         self._reading = asyncio.Lock()
         db.notifier.tell_here(self._heard)
 
@@ -63,13 +68,22 @@ class LiveFleet:
         self._urgent = True
 
     async def tick(self) -> None:
-        """Read what changed, or all every few seconds."""
+        """Read what changed and the next tenth; all of them once a minute."""
 
         async def work(tx: Tx) -> None:
             due = self._read_at is None or tx.now - self._read_at > timedelta(seconds=READ_ALL_S)
+            self._changed |= self._next_of_round()
             await self._read(tx, everything=due)
+            self._renewed_at = tx.now
 
         await self._db.read(work)
+
+    def _next_of_round(self) -> set[str]:
+        if not self._round:
+            self._round = list(self._fleet.nodes)
+        count = -(-len(self._fleet.nodes) // TICKS_A_ROUND)
+        turn, self._round = self._round[:count], self._round[count:]
+        return set(turn)
 
     async def choose(self, tx: Tx, request: PlacementRequest) -> tuple[NodeSnapshot | None, Placement]:
         """The best node for `request`, promised to it in this picture; the caller is to claim it, or `claim` anew."""
@@ -104,7 +118,8 @@ class LiveFleet:
         return node
 
     async def _believable(self, tx: Tx) -> None:
-        if self._read_at is None or tx.now - self._read_at > timedelta(seconds=STALE_S):
+        renewed_at = max(filter(None, (self._read_at, self._renewed_at)), default=None)
+        if self._read_at is None or renewed_at is None or tx.now - renewed_at > timedelta(seconds=STALE_S):
             await self._read(tx, everything=True)
         elif self._urgent:
             await self._read(tx, everything=False)

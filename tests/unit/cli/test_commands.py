@@ -35,6 +35,7 @@ COMMANDS = [
     *(["recordings", name] for name in ("start", "stop", "cancel", "list", "show", "watch", "download", "delete")),
     *(["nodes", name] for name in ("list", "show", "drain", "undrain")),
     *(["scaling", name] for name in ("capacity", "evaluate", "history", "alerts")),
+    *(["tenants", name] for name in ("list", "show", "set", "unset")),
     ["db", "upgrade"],
 ]
 

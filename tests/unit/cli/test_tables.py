@@ -1,13 +1,15 @@
 """Tables for people: numbers as they read them, names as they were typed."""
 
+from io import StringIO
+
 import pytest
 from rich.console import Console
 
 from edumeet_recording.cli.recordings import target_of
-from edumeet_recording.cli.tables import duration, recordings_table, size
+from edumeet_recording.cli.tables import duration, recordings_table, size, tenants_table
 from edumeet_recording.domain.codecs import Container
 from edumeet_recording.domain.job import JobStatus
-from edumeet_recording.wire.views import Options, Recording
+from edumeet_recording.wire.views import Options, Recording, TenantView
 
 
 def recording(peer_id: str) -> Recording:
@@ -56,3 +58,17 @@ def test_a_name_is_shown_as_it_was_typed_and_not_read_as_markup() -> None:
 
 def test_a_downloaded_file_stays_in_its_folder() -> None:
     assert str(target_of(recording("../../etc/pass wd"), None)) == "_etc_pass_wd-0123456789ab.mkv"
+
+
+def test_a_tenant_without_a_limit_may_have_any_number() -> None:
+    tenants = [
+        TenantView(id="free", share=1),
+        TenantView(id="uni", allowed_regions=("eu-*", "us-1"), max_active_recordings=0, share=2),
+    ]
+    console = Console(width=100, record=True, file=StringIO())
+    console.print(tenants_table(tenants))
+    rows = [line.split("  ") for line in console.export_text().splitlines() if line.startswith(("free", "uni"))]
+    assert [[cell.strip() for cell in row if cell.strip()] for row in rows] == [
+        ["free", "any", "any number", "any number", "1"],
+        ["uni", "eu-*, us-1", "0", "any number", "2"],
+    ]

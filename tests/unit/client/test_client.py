@@ -11,7 +11,7 @@ from edumeet_recording.client.connection import LONGEST_PAUSE_S, pause_before_ne
 from edumeet_recording.client.errors import error_of
 from edumeet_recording.domain.errors import Unavailable
 from edumeet_recording.domain.job import JobStatus
-from edumeet_recording.wire.http import RegisterRoomServer, StartRecording
+from edumeet_recording.wire.http import RegisterRoomServer, StartRecording, TenantLimits
 from edumeet_recording.wire.views import Recording, RecordingPage
 
 Handler = Callable[[httpx2.Request], httpx2.Response]
@@ -178,3 +178,25 @@ async def test_a_proxy_that_answers_is_an_error_too(client_of: ClientOf) -> None
 def test_retry_after_is_honoured(retry_after: str | None, pause: bool | float) -> None:
     response = problem(503, "no_capacity", {"Retry-After": retry_after} if retry_after else None)
     assert pause_before_next(error_of(response, response.content)) == pause
+
+
+async def test_limits_of_a_tenant_are_put_whole(client_of: ClientOf) -> None:
+    limits = {"allowedRegions": ["eu-*"], "maxActiveRecordings": 5, "maxQueuedRecordings": None, "share": 1}
+    seen: list[tuple[str, str, object]] = []
+
+    def service(request: httpx2.Request) -> httpx2.Response:
+        seen.append((request.method, request.url.path, json.loads(request.content or "null")))
+        one = {"id": "uni", **limits}
+        listed = request.method == "GET" and request.url.path == "/api/tenants"
+        return (
+            httpx2.Response(204)
+            if request.method == "DELETE"
+            else httpx2.Response(200, json={"items": [one]} if listed else one)
+        )
+
+    async with client_of(service) as client:
+        put = await client.limit_tenant("uni", TenantLimits.model_validate({**limits, "allowedRegions": ("eu-*",)}))
+        assert (await client.tenant("uni"), await client.tenants()) == (put, (put,))
+        await client.unlimit_tenant("uni")
+    assert seen[0] == ("PUT", "/api/tenants/uni", limits)
+    assert seen[-1] == ("DELETE", "/api/tenants/uni", None)
