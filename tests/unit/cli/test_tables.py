@@ -67,7 +67,8 @@ def test_a_tenant_without_a_limit_may_have_any_number() -> None:
     ]
     console = Console(width=100, record=True, file=StringIO())
     console.print(tenants_table(tenants))
-    rows = [line.split("  ") for line in console.export_text().splitlines() if line.startswith(("free", "uni"))]
+    lines = [line.strip() for line in console.export_text().splitlines()]
+    rows = [line.split("  ") for line in lines if line.startswith(("free", "uni"))]
     assert [[cell.strip() for cell in row if cell.strip()] for row in rows] == [
         ["free", "any", "any number", "any number", "1"],
         ["uni", "eu-*, us-1", "0", "any number", "2"],
