@@ -102,12 +102,13 @@ class SimulatedService:
     async def desired(self, node_id: str, replica: int) -> Desired:
         return await desired_of(self.replicas[replica].db, node_id)
 
-    async def hear(self, node_id: str, message: NodeMessage, replica: int) -> Ack | None:
+    async def hear(self, node_id: str, message: NodeMessage, replica: int) -> Ack | Desired | None:
         """Apply what a node says; the answer, where there is one."""
         commands = self.replicas[replica].captures
         match message:
             case Hello():
                 await commands.db.run(lambda tx: nodes.link(tx.conn, "ffmpeg-node", node_id, f"replica-{replica}"))
+                return await self.desired(node_id, replica)
             case Heartbeat():
                 await apply_heartbeat(commands, node_id, message)
             case Report():

@@ -20,7 +20,7 @@ from edumeet_recording.wire.views import Recording
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 RECORDINGS = 3
-CALM_S = 4
+CALM_S = 3
 """Recorded before and after a fault."""
 TAKEN_OVER_S = 30
 """Where all cores are busy; `make bench-failover` measures how long it really takes."""
