@@ -253,11 +253,10 @@ def _named(fleet: Fleet, request: PlacementRequest, permitted: Collection[str]) 
     """Refused nodes with what is known of each; the full ones first, for they are what more nodes would help."""
     for region, pool in fleet.pools():
         for node in pool.nodes.values() if region in permitted else ():
-            why = _unfit(node, request)
-            if why == "full":
-                why = f"{node.free_mcpu} of {node.capacity_mcpu} milli-cores free, {request.price.mcpu} needed"
-            if why is not None:
-                yield node.id, why
+            if node.free_mcpu < request.price.mcpu:
+                yield node.id, f"{node.free_mcpu} of {node.capacity_mcpu} milli-cores free, {request.price.mcpu} needed"
+            else:
+                yield node.id, _unfit(node, request) or "could take it"
     for node in fleet.closed():
         yield node.id, node.closed_because
     for region, pool in fleet.pools():

@@ -1,8 +1,14 @@
 """Which regions may be used, and in which order."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edumeet_recording.domain.finalizers import Finalizer, choose
+from edumeet_recording.domain.fleet import Fleet, NodeSnapshot
+from edumeet_recording.domain.placement import STRATEGIES, PlacementRequest, StrategyName, place
+from edumeet_recording.domain.price import Price
 from edumeet_recording.domain.regions import (
     allowed_storages,
     both,
@@ -73,3 +79,43 @@ def test_a_storage_of_nobody_knows_where_is_for_those_who_may_be_anywhere() -> N
 @given(st.sampled_from(["", "eu-1"]), st.text("abc/@", min_size=1).filter(lambda key: not key.startswith("@")))
 def test_a_location_names_its_storage(storage: str, key: str) -> None:
     assert split_location(located(storage, key)) == (storage, key)
+
+
+REGION = st.sampled_from(["eu-1", "eu-2", "us-1", "asia"])
+STORAGE_NAMES = st.frozensets(st.sampled_from(["", "eu-1", "us-1"]))
+NODES = st.lists(st.tuples(REGION, st.booleans(), st.booleans(), STORAGE_NAMES), max_size=8)
+
+
+@given(
+    rows=NODES,
+    home=REGION,
+    allowed=st.lists(st.sampled_from(["eu-*", "eu-1", "us-*", "asia", "*", "x"]), max_size=2),
+    spill=st.dictionaries(REGION, st.dictionaries(REGION, st.floats(0, 9)), max_size=2),
+    default_region=st.sampled_from(["", "eu-2", "us-1"]),
+    strategy=st.sampled_from(sorted(STRATEGIES)),
+)
+def test_no_node_storage_or_finalizer_is_ever_outside(
+    *,
+    rows: list[tuple[str, bool, bool, frozenset[str]]],
+    home: str,
+    allowed: list[str],
+    spill: dict[str, dict[str, float]],
+    default_region: str,
+    strategy: StrategyName,
+) -> None:
+    places = {"": default_region, "eu-1": "eu-1", "us-1": "us-1"}
+    fleet, finalizers = Fleet(), list[Finalizer]()
+    for number, (region, gpu, failing, known) in enumerate(rows):
+        node = NodeSnapshot(f"n{number}", region, True, None, False, True, 100, 0)
+        fleet.put(replace(node, has_gpu=gpu, is_quarantined=failing, storages=known))
+        finalizers.append(Finalizer(node.id, region, 1, gpu, known))
+    regions = tuple(ranked(home, fleet.regions, allowed, spill))
+    usable = frozenset(allowed_storages(places, allowed))
+    placement = place(PlacementRequest(Price(1), regions, storages=usable), fleet, strategy)
+    for node in (fleet.nodes[candidate.node_id] for candidate in placement.candidates):
+        assert is_allowed(node.region, allowed)
+        storage = nearest_storage(node.region, places, allowed, spill, node.known_storages)
+        assert storage is not None, "a node that can write nowhere is no candidate"
+        assert is_allowed(places[storage], allowed)
+    finalizer = choose(finalizers, regions, frozenset(), gpu=False)
+    assert finalizer is None or is_allowed(finalizer.region, allowed)
