@@ -2,6 +2,7 @@
 
 import re
 
+import structlog
 from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
@@ -14,6 +15,7 @@ from edumeet_recording.wire.http import IDENTIFIER
 
 GOING_AWAY = 1001
 
+log = structlog.get_logger()
 router = APIRouter()
 
 
@@ -85,5 +87,8 @@ async def _serve(socket: WebSocket, kind: NodeKind, node_id: str, links: Links) 
         await links.serve(node_id, transport)
     except LinkClosed:
         return
+    except OrchestratorError as error:
+        # such as a database that is away: the other side connects again, and says what has come of it
+        log.warning("link_ended", kind=kind, node_id=node_id, error=error.message)
     finally:
         await transport.close(GOING_AWAY, "the orchestrator ends the link")

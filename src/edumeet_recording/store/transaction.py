@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -84,7 +84,8 @@ async def _roll_back(conn: Connection) -> None:
     try:
         await conn.execute("ROLLBACK")
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-        conn.terminate()
+        with suppress(asyncpg.InterfaceError):  # the pool has let go of it already
+            conn.terminate()
 
 
 @dataclass(slots=True)
