@@ -13,6 +13,7 @@ from typing import Any
 
 import av
 
+from edumeet_recording.client.download import Damaged
 from edumeet_recording.domain.codecs import Codec, Kind
 from edumeet_recording.domain.job import FINAL, JobStatus
 from edumeet_recording.sim.analyse import ContentReport, analyse
@@ -30,6 +31,7 @@ HOLE_S = 0.15
 _REPORTED_S = 0.5
 """The report tells of what is missing for longer than this."""
 FILE_TIMEOUT_S = 240.0
+MADE_ANEW_TIMEOUT_S = 60.0
 _EDGE_S = 0.5
 """What is sent this near to the begin, the end or a gap may be there or not."""
 _SAME_S = 0.4
@@ -128,8 +130,39 @@ async def stop(deployment: Deployment, takes: Iterable[Take]) -> None:
 
 async def judged(deployment: Deployment, takes: Collection[Take], timeout_s: float = FILE_TIMEOUT_S) -> list[Outcome]:
     """What became of stopped recordings, once each is over."""
-    made = await until_all(deployment, takes, FINAL, timeout_s)
-    return [await _judged(deployment, take, each) for take, each in zip(takes, made, strict=True)]
+    await until_all(deployment, takes, FINAL, timeout_s)
+    return [await _judged_as_it_is(deployment, take, timeout_s) for take in takes]
+
+
+async def made_anew(deployment: Deployment, takes: Collection[Take], outcomes: Collection[Outcome]) -> list[Outcome]:
+    """What became of them once each file that lacks something was made anew of what came late.
+
+    Raises `Unavailable` where that does not happen.
+    """
+    versions = {each.recording.job_id: _version(each.recording) for each in outcomes if each.gap_s > 0}
+
+    async def newer() -> bool:
+        found = await current(deployment, [take for take in takes if take.job_id in versions])
+        return all(_version(each) > versions[each.job_id] for each in found)
+
+    await until(newer, "each file that lacks something was made anew", MADE_ANEW_TIMEOUT_S)
+    return await judged(deployment, takes)
+
+
+def _version(recording: Recording) -> int:
+    return recording.file.version if recording.file else 0
+
+
+async def _judged_as_it_is(deployment: Deployment, take: Take, timeout_s: float) -> Outcome:
+    """As it is now: a file may be made anew while it is fetched, and is then another than was told."""
+    while True:
+        (recording,) = await until_all(deployment, [take], FINAL, timeout_s)
+        try:
+            return await _judged(deployment, take, recording)
+        except Damaged:
+            newer = await deployment.client.get(take.job_id)
+            if _version(newer) == _version(recording) and newer.status in FINAL:
+                raise
 
 
 async def _judged(deployment: Deployment, take: Take, recording: Recording) -> Outcome:

@@ -22,7 +22,6 @@ CALM_S = 5.0
 RECOVERY_TIMEOUT_S = 120.0
 STARTS_A_SECOND = 5
 STARTING_S = 4.0
-MADE_ANEW_TIMEOUT_S = 60.0
 
 
 class Mended(Enum):
@@ -79,7 +78,7 @@ def trials(outage_s: float, storage_outage_s: float) -> tuple[Trial, ...]:
             most_gap_s=0,
         ),
         Trial("capture_killed", Strike.CAPTURE_KILLED, Mended.AT_ONCE, most_gap_s=1, most_recovery_s=5),
-        Trial("agent_killed", Strike.AGENT_KILLED, Mended.AT_ONCE, most_gap_s=0),
+        Trial("agent_killed", Strike.AGENT_KILLED, Mended.AT_ONCE, remade=True, most_gap_s=0),
         Trial("node_hangs", Strike.NODE_HANGS, Mended.AFTERWARDS, most_gap_s=6, most_recovery_s=8),
         Trial("node_cut_off", Strike.NODE_CUT_OFF, Mended.LATER, lasts_s=10, remade=True, most_gap_s=0),
         Trial("node_drained", Strike.NODE_DRAINED, Mended.AFTERWARDS, most_gap_s=0),
@@ -229,18 +228,11 @@ class _Run:
         return await takes.judged(self.deployment, self.recorded)
 
     async def _made_anew(self, outcomes: list[Outcome]) -> list[Outcome]:
-        """Once every file that lacks something was made anew; where it is not, what it lacks tells."""
-        lacking = [each.recording.job_id for each in outcomes if each.gap_s > 0]
-
-        async def made() -> bool:
-            found = await takes.current(self.deployment, [Take(job_id, 0) for job_id in lacking])
-            return all(each.file is not None and each.file.version > 1 for each in found)
-
         try:
-            await until(made, "files were made anew", MADE_ANEW_TIMEOUT_S)
+            return await takes.made_anew(self.deployment, self.recorded, outcomes)
         except Unavailable as error:
             self.failures.append(str(error))
-        return await takes.judged(self.deployment, self.recorded)
+            return outcomes
 
     def _measured(self, outcomes: list[Outcome], touched: set[str], recovered_in_s: float) -> Measured:
         failed = [each for each in outcomes if each.failures]
