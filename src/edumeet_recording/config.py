@@ -5,21 +5,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    JsonValue,
-    SecretStr,
-    TypeAdapter,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
-from pydantic.alias_generators import to_camel
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
 
-from edumeet_recording.regional_settings import StoragePlace, spill_of, storage_places_of
+from edumeet_recording.regional_settings import (
+    ANY_REGION,
+    RegionScaling,
+    StoragePlace,
+    named_regions,
+    scaling_of,
+    spill_of,
+    storage_places_of,
+)
 
 Seconds = Annotated[float, Field(gt=0, le=7 * 86400)]
 Days = Annotated[float, Field(gt=0, le=36500)]
@@ -96,56 +93,6 @@ class CommonSettings(_Settings):
     def _places(cls, value: SecretStr) -> SecretStr:
         storage_places_of(value.get_secret_value())
         return value
-
-
-class RegionScaling(BaseModel):
-    """How autoscaling treats one region; an entry of `AUTOSCALE_POLICY`, in camelCase. Capacity in milli-cores."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
-
-    min_nodes: int = Field(1, ge=0, le=10_000)
-    max_nodes: int = Field(10, ge=0, le=10_000)
-    target_utilisation: float = Field(0.85, ge=0.1, le=1)
-    spare_nodes: float = Field(1, ge=0, le=1000)
-    node_mcpu: int = Field(1600, ge=1, le=1_000_000)
-    lead_time_s: float = Field(60, ge=0, le=3600)
-    start_timeout_s: float = Field(300, ge=1, le=86400)
-    up_cooldown_s: float = Field(5, ge=0, le=3600)
-    down_cooldown_s: float = Field(300, ge=0, le=86400)
-    shrink_after_s: float = Field(600, ge=0, le=43200)
-    lost_after_s: float = Field(3600, ge=1, le=7 * 86400)
-
-    @model_validator(mode="after")
-    def _bounds_in_order(self) -> Self:
-        if self.min_nodes > self.max_nodes:
-            raise ValueError(f"minNodes {self.min_nodes} is above maxNodes {self.max_nodes}")
-        return self
-
-
-ANY_REGION = "*"
-_POLICY = TypeAdapter(dict[str, dict[str, JsonValue]])
-
-
-def _policy_of(text: str) -> dict[str, dict[str, JsonValue]]:
-    try:
-        return _POLICY.validate_json(text or "{}")
-    except ValidationError as error:
-        raise ValueError(_first_of(error)) from error
-
-
-def _scaling_of(text: str, region: str) -> RegionScaling:
-    """Raises ValueError that names the region and the field."""
-    given = _policy_of(text)
-    try:
-        return RegionScaling.model_validate(given.get(ANY_REGION, {}) | given.get(region, {}))
-    except ValidationError as error:
-        raise ValueError(_first_of(error, region)) from error
-
-
-def _first_of(error: ValidationError, *where: str) -> str:
-    first = error.errors()[0]
-    path = ".".join(str(part) for part in (*where, *first["loc"]))
-    return f"{path}: {first['msg'].removeprefix('Value error, ')}".removeprefix(": ")
 
 
 class OrchestratorSettings(CommonSettings):
@@ -322,13 +269,13 @@ class OrchestratorSettings(CommonSettings):
     @field_validator("autoscale_policy")
     @classmethod
     def _usable_policy(cls, value: str) -> str:
-        for region in {ANY_REGION, *_policy_of(value)}:
-            _scaling_of(value, region)
+        for region in {ANY_REGION, *named_regions(value)}:
+            scaling_of(value, region)
         return value
 
     def scaling_of(self, region: str) -> RegionScaling:
         """How a region is scaled: what the policy says of it, then of all regions, then the defaults."""
-        return _scaling_of(self.autoscale_policy, region)
+        return scaling_of(self.autoscale_policy, region)
 
     @model_validator(mode="after")
     def _history_thins_with_age(self) -> Self:
@@ -339,7 +286,7 @@ class OrchestratorSettings(CommonSettings):
     @property
     def scaled_regions(self) -> frozenset[str]:
         """Regions that the policy names."""
-        return frozenset(_policy_of(self.autoscale_policy)) - {ANY_REGION}
+        return named_regions(self.autoscale_policy) - {ANY_REGION}
 
     @property
     def base_url(self) -> str:

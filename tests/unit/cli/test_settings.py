@@ -62,3 +62,28 @@ def test_a_child_gets_the_settings_it_is_given_and_no_others(monkeypatch: pytest
     assert environment["PORT"] == "0"
     assert environment["LC_ALL"] == "C"
     assert environment.keys().isdisjoint({"DATABASE_URL", "EDUMEET_RECORDING_TOKEN"})
+
+
+@pytest.mark.parametrize(
+    ("policy", "complaint"),
+    [
+        ("{", "Invalid JSON"),
+        ('{"eu": {"maxNodes": "many"}}', r"eu.maxNodes: Input should be a valid integer"),
+        ('{"*": {"maxnodes": 3}}', r"\*.maxnodes: Extra inputs are not permitted"),
+        ('{"eu": {"minNodes": 3, "maxNodes": 2}}', "eu: minNodes 3 is above maxNodes 2"),
+        ('{"*": {"maxNodes": 2}, "eu": {"minNodes": 3}}', "eu: minNodes 3 is above maxNodes 2"),
+        ('{"eu": {"targetUtilisation": 0}}', r"eu.targetUtilisation: Input should be greater than 0"),
+    ],
+)
+def test_a_wrong_policy_names_region_and_field(monkeypatch: pytest.MonkeyPatch, policy: str, complaint: str) -> None:
+    monkeypatch.setenv("AUTOSCALE_POLICY", policy)
+    with pytest.raises(BadSettings, match=f"^AUTOSCALE_POLICY: {complaint}"):
+        load(OrchestratorSettings)
+
+
+def test_a_regions_policy_goes_before_that_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOSCALE_POLICY", '{"*": {"maxNodes": 20, "spareNodes": 0}, "eu": {"maxNodes": 5}}')
+    settings = load(OrchestratorSettings)
+    assert settings.scaled_regions == {"eu"}
+    eu, other = settings.scaling_of("eu"), settings.scaling_of("us")
+    assert (eu.max_nodes, eu.spare_nodes, other.max_nodes, other.min_nodes) == (5, 0, 20, 1)
