@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: demo up test check format bench $(BENCHES) generated help
 
-demo: $(READY) ## Record three simulated peers into mp4, webm and mkv, and check the files
+demo: $(READY) ## Record simulated peers on nodes that come and go, and check the files
 	@$(BIN)/edumeet-recording demo
 
 up: $(READY) ## Run everything on this machine until Ctrl-C; prints the URLs and a token

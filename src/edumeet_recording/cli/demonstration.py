@@ -2,16 +2,20 @@
 
 import asyncio
 import signal
+from collections.abc import Iterable
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Group
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 from rich.table import Table
 
 from edumeet_recording.cli.outcome import ExitCode
 from edumeet_recording.cli.printing import print_answer, stderr, stdout
+from edumeet_recording.cli.scaling_tables import decisions_table
 from edumeet_recording.cli.tables import size, status_text
-from edumeet_recording.sim.demo import DemoResult, Take, run_demo
+from edumeet_recording.sim.demo import DemoResult, run_demo
+from edumeet_recording.sim.takes import Take
 from edumeet_recording.sim.verdict import Verdict
 
 FOLDER = Path("build/demo")
@@ -21,8 +25,11 @@ def demonstrate(seconds: float, *, as_json: bool) -> ExitCode:
     """Run it, show it, and say whether every check held."""
     with _Stage() as stage:
         result = asyncio.run(_interruptible(FOLDER.absolute(), seconds, stage))
-    print_answer(_as_data(result), _table(result), as_json=as_json)
-    failures = [f"{each.path.name}: {failure}" for each in result.verdicts for failure in each.failures]
+    verdicts = _verdicts(result)
+    shown = Group(_table(verdicts), decisions_table(result.scaling.decisions))
+    print_answer(_as_data(result), shown, as_json=as_json)
+    failures = [f"{each.path.name}: {failure}" for each in verdicts for failure in each.failures]
+    failures += result.scaling.failures
     if not as_json:
         _tell(result, failures)
     return ExitCode.FAILED if failures else ExitCode.OK
@@ -65,11 +72,15 @@ class _Stage:
         self._bars.update(self._tasks[take], description=f"{take.file_name}: {doing}", completed=fraction)
 
 
-def _table(result: DemoResult) -> Table:
-    table = Table(box=SIMPLE_HEAD)
+def _verdicts(result: DemoResult) -> tuple[Verdict, ...]:
+    return (*result.verdicts, *result.scaling.verdicts)
+
+
+def _table(verdicts: Iterable[Verdict]) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for column in ("file", "status", "node", "duration", "size", "codecs", "A/V p95", "found", "lost"):
         table.add_column(column, no_wrap=True)
-    for each in result.verdicts:
+    for each in verdicts:
         content = each.content
         offset = content.offset_p95_ms
         table.add_row(
@@ -102,6 +113,7 @@ def _as_data(result: DemoResult) -> dict[str, object]:
     return {
         "captureMsPerMediaSecond": result.capture_ms,
         "tookS": result.took_s,
+        "decisions": [each.model_dump(mode="json", by_alias=True) for each in result.scaling.decisions],
         "recordings": [
             {
                 "jobId": each.recording.job_id,
@@ -119,7 +131,7 @@ def _as_data(result: DemoResult) -> dict[str, object]:
                 "loss": each.loss,
                 "failures": each.failures,
             }
-            for each in result.verdicts
+            for each in _verdicts(result)
         ],
     }
 

@@ -82,11 +82,12 @@ def up(as_json: Json = False) -> None:
 
 
 def demo(
-    seconds: Annotated[float, typer.Option(min=3, help="How long to record.")] = 15,
+    seconds: Annotated[float, typer.Option(min=3, help="How long the first act records.")] = 15,
     as_json: Json = False,
 ) -> None:
     """Record three simulated peers into mp4, webm and mkv on two nodes, then decode the files and check them.
 
+    Then record four more where there are no nodes: the autoscaler starts some, and gives one back while it records.
     Everything runs on this machine and is gone afterwards, but for the files and logs in build/demo. Exits with 0 only
     if every check held.
     """

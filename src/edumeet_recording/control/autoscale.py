@@ -130,6 +130,7 @@ class Autoscaler:
                 region=region,
                 present=Sample(tx.now, known.get("demand", 0), known.get("peers", 0)),
                 queued=known.get("queue_length", 0),
+                finalizing=known.get("finalizing", 0),
                 past=past.get(region, ()),
                 nodes=fleet.get(region, ()),
                 requests=[_as_provided(each, there) for each in requests.get(region, ())],

@@ -23,7 +23,7 @@ class Cause(StrEnum):
     TREND = "trend"
     """Demand has been rising."""
     PEERS = "peers"
-    """More peers are in the rooms than their usual share of recordings accounts for."""
+    """Peers have come into the rooms, and their usual share of recordings has not begun yet."""
     SCHEDULE = "schedule"
     """An hour, a day or a week ago more came after this moment: lectures start on the hour."""
 
@@ -82,12 +82,17 @@ def _trend(present: Sample, past: Sequence[Sample], horizon: timedelta) -> float
 
 
 def _peers(present: Sample, past: Sequence[Sample]) -> float:
-    """What the peers in the rooms would be worth, were as much of them recorded as in the last hour."""
-    recent = [each for each in past if present.at - HOUR <= each.at < present.at]
-    peers = sum(each.peers for each in recent)
-    if not peers:
+    """What the peers who came in the last minutes are worth, at the last hour's share, and was not recorded yet."""
+    hour = [each for each in past if present.at - HOUR <= each.at < present.at]
+    lately = [each for each in hour if present.at - TREND_WINDOW <= each.at]
+    # a room server tells its peers now and then: recordings may be there before the peers they are of
+    known = [each for each in hour if each.peers]
+    if not (lately and known):
         return 0.0
-    return present.peers * sum(each.demand_mcpu for each in recent) / peers - present.demand_mcpu
+    fewest = min(lately, key=lambda each: each.peers)
+    most = max(each.demand_mcpu for each in (*lately, present) if each.at >= fewest.at)
+    share = sum(each.demand_mcpu for each in known) / sum(each.peers for each in known)
+    return (present.peers - fewest.peers) * share - (most - fewest.demand_mcpu)
 
 
 def _schedule(present: Sample, past: Sequence[Sample], horizon: timedelta) -> float:

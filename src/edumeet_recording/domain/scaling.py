@@ -112,11 +112,15 @@ class FleetRequest:
 
 @dataclass(frozen=True, slots=True)
 class RegionState:
-    """What the policy looks at. `refused`: requests in a row that came to nothing; `past` in order of time."""
+    """What the policy looks at. `queued`, `finalizing`: recordings that wait for a node, or have no file yet.
+
+    `refused`: requests in a row that came to nothing; `past` in order of time.
+    """
 
     region: str
     present: Sample
     queued: int = 0
+    finalizing: int = 0
     past: Sequence[Sample] = ()
     nodes: Sequence[FleetNode] = ()
     requests: Sequence[FleetRequest] = ()
@@ -178,6 +182,8 @@ class _Region:
         sizes = [node.capacity_mcpu for node in self._usable if node.capacity_mcpu]
         self._node_mcpu = round(fmean(sizes)) if sizes else policy.node_mcpu
         self._capacity = sum(node.capacity_mcpu for node in self._usable)
+        # somebody must make the files of what was recorded, though that takes no capacity
+        self._fewest = max(policy.min_nodes, min(state.finalizing, policy.max_nodes, 1))
         horizon = timedelta(seconds=policy.lead_time_s)
         self._forecast = forecast(state.present, state.past, horizon)
         self._needed = self._with_room(self._forecast.mcpu)
@@ -186,7 +192,7 @@ class _Region:
         """The desired number first, then the steps towards it."""
         wanted, current = self._wanted(), len(self._usable) + len(self._pending)
         # the maximum bounds what is asked for: nodes that are there and needed stay
-        desired = max(self._policy.min_nodes, min(wanted, max(current, self._policy.max_nodes)))
+        desired = max(self._fewest, min(wanted, max(current, self._policy.max_nodes)))
         grown = self._grow(desired)
         return Evaluation(
             region=self._state.region,

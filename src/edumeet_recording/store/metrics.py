@@ -19,7 +19,7 @@ COUNTS = (
 )
 """Columns of `system_metrics`; capacity and load are milli-cores."""
 
-REGIONAL = (*COUNTS, "demand", "rooms", "peers")
+REGIONAL = (*COUNTS, "demand", "finalizing", "rooms", "peers")
 """What is kept of each region beside the totals; demand in milli-cores."""
 
 

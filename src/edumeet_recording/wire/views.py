@@ -317,7 +317,10 @@ class RegisteredNode(View):
 
 
 class RegionMetrics(View):
-    """The share of one region. `demand`: the price of its recordings that run or wait, in milli-cores."""
+    """The share of one region. `demand`: the price of its recordings that run or wait, in milli-cores.
+
+    `finalizing`: recordings whose file is being made, or waits for that.
+    """
 
     total_room_servers: int
     healthy_room_servers: int
@@ -329,6 +332,7 @@ class RegionMetrics(View):
     queue_length: int
     # rows of the history that an older release wrote lack these
     demand: int = 0
+    finalizing: int = 0
     rooms: int = 0
     peers: int = 0
 

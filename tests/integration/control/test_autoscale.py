@@ -9,7 +9,7 @@ from tests.integration.control.conftest import SETTINGS, Service
 
 from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.autoscale import Autoscaler, new_node_id
-from edumeet_recording.control.dispatch import dispatch_tick
+from edumeet_recording.control.dispatch import dispatch_tick, drain_tick
 from edumeet_recording.providers.base import (
     Instance,
     InstanceState,
@@ -215,6 +215,21 @@ async def test_evaluating_changes_nothing(service: Service) -> None:
     (answer,) = await fleet.autoscaler.evaluate()
     assert (answer.region, answer.desired_nodes, [step.count for step in answer.steps]) == ("eu", 3, [3])
     assert (await fleet.requests(), await fleet.decisions()) == ({}, [])
+
+
+async def test_what_moves_away_from_a_leaving_node_counts_once(service: Service) -> None:
+    """Make before break: for a moment a recording has two captures."""
+    fleet = scaled(service)
+    await service.room_server()
+    await service.node("node-1")
+    await service.start()
+    (before,) = await fleet.autoscaler.evaluate()
+    await service.node("node-2")
+    await service.commands.set_draining("node-1", True)
+    await drain_tick(service.commands.db, SETTINGS, service.fleet)
+    assert await service.pool.fetchval("SELECT count(*) FROM captures") == 2
+    (after,) = await fleet.autoscaler.evaluate()
+    assert after.demand_mcpu == before.demand_mcpu > 0
 
 
 async def test_history_feeds_the_forecast(service: Service) -> None:

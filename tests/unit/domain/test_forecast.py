@@ -36,8 +36,24 @@ def test_a_falling_line_is_not_followed_down() -> None:
 
 
 def test_peers_who_come_are_worth_what_peers_were() -> None:
-    past = [at(600, 100, peers=50), at(300, 100, peers=50)]
+    past = [at(600, 100, peers=50), at(60, 100, peers=50)]
     assert forecast(at(0, 100, peers=200), past, HORIZON) == Forecast(400, Cause.PEERS)
+    assert forecast(at(0, 250, peers=200), past, HORIZON) == Forecast(400, Cause.PEERS), "half of them are recorded"
+
+
+def test_peers_who_came_and_whose_recordings_are_over_are_worth_nothing_more() -> None:
+    past = [at(200, 0, peers=0), at(100, 800, peers=80), at(50, 800, peers=80)]
+    assert forecast(at(0, 400, peers=80), past, HORIZON).cause is not Cause.PEERS
+
+
+def test_peers_who_are_told_later_than_their_recordings_are_worth_nothing_more() -> None:
+    past = [at(seconds, 12) for seconds in (50, 40, 30, 20)]
+    assert forecast(at(0, 12, peers=4), [at(60, 0), *past, at(10, 12, peers=4)], HORIZON).cause is not Cause.PEERS
+
+
+def test_peers_who_stay_and_are_not_recorded_are_worth_nothing() -> None:
+    past = [at(600, 100, peers=50), at(60, 100, peers=50)]
+    assert forecast(at(0, 20, peers=50), past, HORIZON) == Forecast(20, Cause.DEMAND)
 
 
 def test_the_rise_after_the_last_full_hour_comes_again() -> None:

@@ -178,6 +178,12 @@ def test_the_emptiest_of_ours_is_drained() -> None:
     assert (answer.desired_nodes, steps(answer)) == (1, [(Action.DRAIN, "surplus", ("n1",))])
 
 
+@pytest.mark.parametrize(("finalizing", "most", "desired"), [(0, 10, 0), (1, 10, 1), (50, 10, 1), (50, 0, 0)])
+def test_one_node_stays_or_comes_while_files_are_to_be_made(finalizing: int, most: int, desired: int) -> None:
+    policy = replace(POLICY, max_nodes=most)
+    assert evaluate(policy, region(0, finalizing=finalizing), NOW).desired_nodes == desired
+
+
 def test_nobody_elses_node_is_drained() -> None:
     assert steps(evaluate(POLICY, region(0, *fleet(0, 0, 0)), NOW)) == []
 

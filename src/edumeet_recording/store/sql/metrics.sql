@@ -8,18 +8,20 @@ VALUES (
     :active_recordings, :total_capacity, :current_load, :queue_length, :regional_metrics);
 
 -- name: regional_numbers
--- The present, one row a region. Demand: the price of the region's recordings, or what its nodes do for others as well.
+-- The present, one row a region. Demand: the price of the region's recordings, or what its nodes do for others as well;
+-- not what leaving nodes do, for it has moved, or moves, to where it is counted.
 WITH rooms AS (
     SELECT region, count(*) AS total, count(*) FILTER (WHERE is_healthy) AS healthy,
         coalesce(sum(rooms) FILTER (WHERE is_healthy), 0) AS rooms, coalesce(sum(peers) FILTER (WHERE is_healthy), 0) AS peers
     FROM room_servers WHERE deregistered_at IS NULL GROUP BY region
 ), nodes AS (
     SELECT region, count(*) AS total, count(*) FILTER (WHERE is_healthy) AS healthy,
-        coalesce(sum(capacity_mcpu) FILTER (WHERE is_healthy AND NOT is_draining), 0) AS capacity, sum(load_mcpu) AS load
+        coalesce(sum(capacity_mcpu) FILTER (WHERE is_healthy AND NOT is_draining), 0) AS capacity, sum(load_mcpu) AS load,
+        sum(load_mcpu) FILTER (WHERE NOT is_draining) AS staying
     FROM ffmpeg_nodes WHERE deregistered_at IS NULL GROUP BY region
 ), jobs AS (
     SELECT region, count(*) FILTER (WHERE status IN ('initializing', 'recording', 'interrupted', 'stopping')) AS active,
-        count(*) FILTER (WHERE status = 'pending') AS queued,
+        count(*) FILTER (WHERE status = 'pending') AS queued, count(*) FILTER (WHERE status = 'processing') AS finalizing,
         sum(cost_mcpu * coalesce((options ->> 'redundancy')::int, 1)) FILTER (WHERE status <> 'processing') AS demand
     FROM recording_jobs WHERE status NOT IN ('completed', 'failed', 'cancelled') GROUP BY region
 )
@@ -27,7 +29,8 @@ SELECT region, coalesce(rooms.total, 0) AS total_room_servers, coalesce(rooms.he
     coalesce(nodes.total, 0) AS total_ffmpeg_nodes, coalesce(nodes.healthy, 0) AS healthy_ffmpeg_nodes,
     coalesce(jobs.active, 0) AS active_recordings, coalesce(nodes.capacity, 0) AS total_capacity,
     coalesce(nodes.load, 0) AS current_load, coalesce(jobs.queued, 0) AS queue_length,
-    greatest(jobs.demand, nodes.load, 0) AS demand, coalesce(rooms.rooms, 0) AS rooms, coalesce(rooms.peers, 0) AS peers
+    greatest(jobs.demand, nodes.staying, 0) AS demand, coalesce(jobs.finalizing, 0) AS finalizing,
+    coalesce(rooms.rooms, 0) AS rooms, coalesce(rooms.peers, 0) AS peers
 FROM rooms FULL JOIN nodes USING (region) FULL JOIN jobs USING (region)
 ORDER BY region;
 
