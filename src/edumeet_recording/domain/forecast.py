@@ -89,10 +89,10 @@ def _peers(present: Sample, past: Sequence[Sample]) -> float:
     known = [each for each in hour if each.peers]
     if not (lately and known):
         return 0.0
-    fewest = min(lately, key=lambda each: each.peers)
-    most = max(each.demand_mcpu for each in (*lately, present) if each.at >= fewest.at)
     share = sum(each.demand_mcpu for each in known) / sum(each.peers for each in known)
-    return (present.peers - fewest.peers) * share - (most - fewest.demand_mcpu)
+    came = present.peers - min(each.peers for each in lately)
+    recorded = max(each.demand_mcpu for each in (*lately, present))
+    return min(came * share, present.peers * share - recorded)
 
 
 def _schedule(present: Sample, past: Sequence[Sample], horizon: timedelta) -> float:

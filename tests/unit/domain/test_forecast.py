@@ -47,8 +47,9 @@ def test_peers_who_came_and_whose_recordings_are_over_are_worth_nothing_more() -
 
 
 def test_peers_who_are_told_later_than_their_recordings_are_worth_nothing_more() -> None:
-    past = [at(seconds, 12) for seconds in (50, 40, 30, 20)]
-    assert forecast(at(0, 12, peers=4), [at(60, 0), *past, at(10, 12, peers=4)], HORIZON).cause is not Cause.PEERS
+    past = [*(at(seconds, 12) for seconds in (50, 40, 30)), at(20, 12, peers=4), at(10, 16, peers=4)]
+    for earlier in ([], [at(60, 0)]):
+        assert forecast(at(0, 8, peers=4), [*earlier, *past], HORIZON).cause is not Cause.PEERS
 
 
 def test_peers_who_stay_and_are_not_recorded_are_worth_nothing() -> None:
