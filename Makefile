@@ -4,9 +4,9 @@ BIN := .venv/bin
 READY := .venv/.ready
 BENCHES := bench-capture bench-failover bench-finalize bench-fleet bench-media bench-start
 
-# Most tests wait more than they work: two cores carry four workers. A file's tests share what they start, and stay together;
-# the order is that of tests/conftest.py.
-PARALLEL := --numprocesses 4 --dist loadfile --no-loadscope-reorder
+# Most tests wait more than they work: two cores carry four workers, but only two whole services with their media. A file's
+# tests share what they start, and stay together; the order is that of tests/conftest.py.
+PARALLEL := --dist loadfile --no-loadscope-reorder
 REALTIME := tests/system/realtime
 
 # Some machines forbid it. Demo and tests start hundreds of processes, and each would compile all it imports anew.
@@ -22,8 +22,9 @@ up: $(READY) ## Run everything on this machine until Ctrl-C; prints the URLs and
 	@$(BIN)/edumeet-recording up
 
 test: $(READY) ## Run all tests
-	@$(BIN)/pytest $(PARALLEL) --ignore $(REALTIME)
-	@$(BIN)/pytest --numprocesses 2 --dist loadfile $(REALTIME)
+	@$(BIN)/pytest --numprocesses 4 $(PARALLEL) --ignore tests/system
+	@$(BIN)/pytest --numprocesses 2 $(PARALLEL) --ignore $(REALTIME) tests/system
+	@$(BIN)/pytest --numprocesses 2 $(PARALLEL) $(REALTIME)
 
 check: $(READY) ## Check format, lint, types and layers
 	@$(BIN)/ruff format --check
