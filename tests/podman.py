@@ -72,7 +72,6 @@ def podman(folder: Path) -> Iterator[Podman]:
         )
     try:
         made = Podman(url, folder)
-        _import(made)
         _check(made)
         _answers(folder / "api.sock")
         yield made
@@ -108,6 +107,7 @@ def _check(made: Podman) -> None:
     binds = [word for bind in BINDS for word in ("--volume", bind)]
     limits = ["--memory=512m", "--cpus=1", "--network=host", "--init"]
     try:
+        _import(made)
         made("run", "--rm", *limits, *binds, "--entrypoint", sys.executable, IMAGE, "-c", "print()")
     except AssertionError as error:
         pytest.skip(f"podman runs no containers here: {str(error).strip().splitlines()[-1]}")

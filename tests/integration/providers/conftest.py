@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -68,8 +69,9 @@ def process_kind(tmp_path: Path) -> Kind:
 
 
 @pytest.fixture(scope="session")
-def podman_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
-    with podman(tmp_path_factory.mktemp("podman")) as service:
+def podman_service() -> Iterator[Podman]:
+    # podman takes no run root of more than 50 characters
+    with TemporaryDirectory(prefix="podman-", ignore_cleanup_errors=True) as folder, podman(Path(folder)) as service:
         yield service
 
 
