@@ -72,7 +72,8 @@ class CaptureCommands:
         if job.forwarding == "room-server":
             tx.hint(Channel.FORWARDING)
             return
-        await forwardings.forward(tx.conn, capture.id, capture.streams)
+        if await forwardings.forward(tx.conn, capture.id, capture.streams) is None:
+            return  # its job does not want it any more, and may be over
         ports = [port.model_dump(by_alias=True) for port in report.ports]
         data = {"epoch": capture.epoch, "nodeId": capture.node_id, "ip": report.ip, "ports": ports}
         await jobs.note(tx.conn, job.id, event="rtp_forwarding", now=tx.now, data=data)

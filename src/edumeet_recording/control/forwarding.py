@@ -15,7 +15,7 @@ from edumeet_recording.control.transitions import retry_at
 from edumeet_recording.domain.capture import StreamState
 from edumeet_recording.domain.codecs import Kind
 from edumeet_recording.domain.errors import Unavailable
-from edumeet_recording.domain.job import Reason
+from edumeet_recording.domain.job import CAPTURING, Reason
 from edumeet_recording.rooms.base import RoomServer, RoomServerRefused, RoomServerUnreachable
 from edumeet_recording.store import forwardings, jobs, nodes
 from edumeet_recording.store.captures import Capture
@@ -163,6 +163,8 @@ class ForwardingLoop:
                 # it records already, or did: whoever has come back and refuses has lost what it sent
                 if job is not None and reason is Reason.ROOM_SERVER_REFUSED:
                     await note_lost(tx, job, f"it does not send any more: {detail}")
+                return
+            if job is None or job.status not in CAPTURING:
                 return
             data = {"reason": reason, "detail": detail, "attempt": capture.forwarding_attempts + 1}
             await jobs.note(

@@ -63,16 +63,19 @@ class HealthLoop:
         rooms = await self.db.read(lambda tx: nodes.silent_room_servers(tx.conn, tx.now - missed))
         async with asyncio.TaskGroup() as tasks:
             for suspect in suspects:
-                tasks.create_task(self._judge_ffmpeg_node(suspect, now, counted_from))
+                tasks.create_task(self._judge_ffmpeg_node(suspect, counted_from))
             for room in rooms:
                 tasks.create_task(self._judge_room_server(room, now, counted_from))
 
-    async def _judge_ffmpeg_node(self, node: SilentNode, now: datetime, counted_from: datetime) -> None:
-        """Silence counts from the last heartbeat, but not before anybody watched."""
+    async def _judge_ffmpeg_node(self, node: SilentNode, counted_from: datetime) -> None:
+        """Silence counts from the last heartbeat, but not before anybody watched; until now, for probes take seconds
+        where a machine hangs.
+        """
         probes, evidence = await self._probe_again(node.url)
         if node.last_heartbeat is None:
             await self._record("ffmpeg-node", node, NOT_CONNECTED, evidence)
             return
+        now = await self.db.read(_now)
         silence_s = (now - max(node.last_heartbeat, counted_from)).total_seconds()
         verdict = judge(silence_s, self.settings.heartbeat_timeout_s, probes)
         evidence = f"its heartbeats have stopped; {evidence}"

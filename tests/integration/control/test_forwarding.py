@@ -196,3 +196,15 @@ async def test_what_is_under_way_is_left_at_the_end(service: Service) -> None:
     async with asyncio.timeout(5), asyncio.TaskGroup() as loop.tasks:
         await loop.tick()
         loop.close()
+
+
+async def test_a_refusal_that_comes_after_the_end_is_no_event(service: Service) -> None:
+    class Slow(ARoomServer):
+        async def configure(self, request: ConfigureForwarding) -> Configured:
+            await service.commands.cancel(request.job_id, None)
+            raise RoomServerUnreachable("gone")
+
+    job_id, loop = await prepared(service, Slow())
+    await tick(loop)
+    assert (await service.events(job_id))[-1] == "cancelled"
+    assert (await service.job(job_id)).reason == Reason.CANCELLED

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from tests.integration.control.conftest import SETTINGS, Service
 
-from edumeet_recording.control.health import HealthLoop
+from edumeet_recording.control.health import PROBE_TIMEOUT_S, HealthLoop
 from edumeet_recording.control.node_links import store_beats
 from edumeet_recording.domain.job import JobStatus
 from edumeet_recording.wire.node_link import NodeLoad
@@ -59,6 +59,27 @@ async def test_a_silent_node_loses_its_captures_and_its_url_is_named(service: Se
     assert not healthy
     assert "heartbeats have stopped" in reason
     assert "http://node-1:3000/health is unreachable" in reason
+    assert (await service.job(job_id)).status is JobStatus.INTERRUPTED
+
+
+async def test_probes_that_take_long_count_as_silence(service: Service, health: HealthLoop) -> None:
+    async def no_answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(PROBE_TIMEOUT_S / 2)
+        writer.close()
+
+    await service.room_server()
+    await service.node()
+    job_id = await service.start()
+    await service.receive()
+    silent_s = SETTINGS.heartbeat_timeout_s - PROBE_TIMEOUT_S / 2
+    async with await asyncio.start_server(no_answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        await service.pool.execute(
+            "UPDATE ffmpeg_nodes SET url = $1, last_heartbeat = clock_timestamp() - make_interval(secs => $2)",
+            f"http://127.0.0.1:{port}",
+            silent_s,
+        )
+        await health.tick()
     assert (await service.job(job_id)).status is JobStatus.INTERRUPTED
 
 

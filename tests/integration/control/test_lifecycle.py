@@ -8,9 +8,10 @@ from tests.integration.control.conftest import SETTINGS, Service
 from edumeet_recording.control.deadlines import deadline_tick
 from edumeet_recording.control.dispatch import dispatch_tick
 from edumeet_recording.control.processing import assign_tick, late_media_tick
+from edumeet_recording.domain.capture import CaptureState
 from edumeet_recording.domain.errors import Conflict, InvalidRequest, NoCapacity, NotFound
 from edumeet_recording.domain.job import Job, JobStatus, Reason
-from edumeet_recording.wire.node_link import FinalizeDone, FinalizeFailed
+from edumeet_recording.wire.node_link import CaptureReport, FinalizeDone, FinalizeFailed, Port
 
 
 def done(job_id: str, attempt: int = 1) -> FinalizeDone:
@@ -377,3 +378,22 @@ async def test_a_living_node_cannot_be_taken_over(service: Service) -> None:
     with pytest.raises(Conflict) as refused:
         await service.node()
     assert refused.value.code == "node_alive"
+
+
+async def test_what_a_node_says_of_a_cancelled_job_is_no_event(service: Service) -> None:
+    await service.room_server()
+    await service.node()
+    job_id = await service.start()
+    (capture,) = (await service.desired()).captures
+    await service.commands.cancel(job_id, None)
+    await service.captures.report(
+        "node-1",
+        CaptureReport(
+            capture_id=capture.capture_id,
+            epoch=capture.epoch,
+            state=CaptureState.PREPARED,
+            ip="127.0.0.1",
+            ports=(Port(index=0, port=40000, rtcp_port=40001),),
+        ),
+    )
+    assert (await service.events(job_id))[-1] == "cancelled"
