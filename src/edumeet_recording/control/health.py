@@ -1,8 +1,11 @@
 """Who is alive: heartbeats first, probes of `GET {url}/health` for evidence; what a dead node held is lost."""
 
 import asyncio
-from dataclasses import dataclass
+import time
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import httpx2
 import structlog
@@ -17,8 +20,14 @@ from edumeet_recording.store.transaction import Channel, Transactor, Tx
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
 RECONNECT_S = 5.0
 """A node whose link broke has tried again by then."""
+SLOW_S = 1.0
+"""A database that takes so long to tell the time kept heartbeats waiting too."""
+UNWATCHED_S = 3.0
+"""Longer than probes and the pause between two ticks take: this process itself has hung."""
 MISSED_S = 1.5
 """One heartbeat, sent each second, is missing."""
 NOT_CONNECTED = "has not connected yet"
@@ -46,28 +55,47 @@ class HealthLoop:
     captures: CaptureCommands
     client: httpx2.AsyncClient
     _watching_since: datetime | None = None
-    _last_tick: datetime | None = None
+    _looked_at: float = field(default_factory=time.monotonic)
 
     async def tick(self) -> None:
         """Look at every FFmpeg node that missed a heartbeat or lost its link, and every silent room server."""
-        now = await self.db.read(_now)
-        patience = timedelta(seconds=self.settings.heartbeat_timeout_s + RECONNECT_S)
-        if self._watching_since is None or self._last_tick is None or now - self._last_tick > patience:
-            self._watching_since = now
-        self._last_tick = now
-        counted_from = self._watching_since + timedelta(seconds=RECONNECT_S)
-        suspects = await self.db.run(
-            lambda tx: nodes.silent_ffmpeg_nodes(tx.conn, tx.now - timedelta(seconds=MISSED_S))
+        try:
+            await self._look_around()
+        except BaseException:
+            self._watching_since = None
+            raise
+
+    async def _look_around(self) -> None:
+        await self._look()
+        suspects = await self._asked(
+            self.db.run(lambda tx: nodes.silent_ffmpeg_nodes(tx.conn, tx.now - timedelta(seconds=MISSED_S)))
         )
         missed = timedelta(seconds=min(ROOM_MISSED_S, self.settings.room_server_timeout_s))
-        rooms = await self.db.read(lambda tx: nodes.silent_room_servers(tx.conn, tx.now - missed))
+        rooms = await self._asked(self.db.read(lambda tx: nodes.silent_room_servers(tx.conn, tx.now - missed)))
         async with asyncio.TaskGroup() as tasks:
             for suspect in suspects:
-                tasks.create_task(self._judge_ffmpeg_node(suspect, counted_from))
+                tasks.create_task(self._judge_ffmpeg_node(suspect))
             for room in rooms:
-                tasks.create_task(self._judge_room_server(room, now, counted_from))
+                tasks.create_task(self._judge_room_server(room))
 
-    async def _judge_ffmpeg_node(self, node: SilentNode, counted_from: datetime) -> None:
+    async def _look(self) -> tuple[datetime, datetime]:
+        """The time of the database, and from when on silence counts: a while after the last interruption."""
+        now = await self._asked(self.db.read(_now))
+        looked_at = time.monotonic()
+        if self._watching_since is None or looked_at - self._looked_at > UNWATCHED_S:
+            self._watching_since = now
+        self._looked_at = looked_at
+        return now, self._watching_since + timedelta(seconds=RECONNECT_S)
+
+    async def _asked(self, question: Awaitable[T]) -> T:
+        """The database's answer; one that took long is an interruption."""
+        asked_at = time.monotonic()
+        answer = await question
+        if time.monotonic() - asked_at > SLOW_S:
+            self._watching_since = None
+        return answer
+
+    async def _judge_ffmpeg_node(self, node: SilentNode) -> None:
         """Silence counts from the last heartbeat, but not before anybody watched; until now, for probes take seconds
         where a machine hangs.
         """
@@ -75,19 +103,20 @@ class HealthLoop:
         if node.last_heartbeat is None:
             await self._record("ffmpeg-node", node, NOT_CONNECTED, evidence)
             return
-        now = await self.db.read(_now)
+        now, counted_from = await self._look()
         silence_s = (now - max(node.last_heartbeat, counted_from)).total_seconds()
         verdict = judge(silence_s, self.settings.heartbeat_timeout_s, probes)
         evidence = f"its heartbeats have stopped; {evidence}"
         if await self._record("ffmpeg-node", node, verdict, evidence) and verdict is Verdict.DEAD:
             await self.captures.node_lost(node.id, f"{verdict}: {evidence}")
 
-    async def _judge_room_server(self, room: SilentNode, now: datetime, counted_from: datetime) -> None:
+    async def _judge_room_server(self, room: SilentNode) -> None:
         """A room server may speak by HTTP only: without a heartbeat ever, a probe that answers is health enough.
 
         One that may not be reached at all, behind its link, has a moment to open another before a refusal counts.
         """
         probes, evidence = await self._probe_again(room.url)
+        now, counted_from = await self._look()
         if room.last_heartbeat is None:
             verdict = HEALTHY if Probe.ANSWERED in probes else judge(0.0, self.settings.room_server_timeout_s, probes)
         else:
@@ -120,7 +149,7 @@ class HealthLoop:
                 tx.hint(Channel.DISPATCH)
             return True
 
-        kept = await self.db.run(work)
+        kept = await self._asked(self.db.run(work))
         if kept and news:
             log.info("health_judged", kind=kind, node_id=node.id, verdict=verdict, evidence=evidence)
         return kept

@@ -10,7 +10,10 @@ from tests.integration.control.conftest import SETTINGS, Service
 
 from edumeet_recording.control.health import PROBE_TIMEOUT_S, HealthLoop
 from edumeet_recording.control.node_links import store_beats
+from edumeet_recording.domain.errors import Unavailable
 from edumeet_recording.domain.job import JobStatus
+from edumeet_recording.store.db import open_pool
+from edumeet_recording.store.transaction import Transactor
 from edumeet_recording.wire.node_link import NodeLoad
 
 
@@ -125,6 +128,22 @@ async def test_who_has_just_begun_to_watch_judges_nobody(service: Service, begin
     await silence(service)
     await beginner.tick()
     await beginner.tick()
+    assert (await service.job(job_id)).status is JobStatus.INITIALIZING
+
+
+async def test_while_the_database_was_away_nobody_was_silent(service: Service, health: HealthLoop, dsn: str) -> None:
+    """Heartbeats of that time could not be written down; what the nodes say afterwards has not come yet."""
+    await service.room_server()
+    await service.node()
+    job_id = await service.start()
+    db = health.db
+    async with open_pool(dsn, 1) as closed:
+        health.db = Transactor(closed, db.notifier)
+    with pytest.raises(Unavailable):
+        await health.tick()
+    health.db = db
+    await silence(service)
+    await health.tick()
     assert (await service.job(job_id)).status is JobStatus.INITIALIZING
 
 
