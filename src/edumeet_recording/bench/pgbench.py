@@ -16,6 +16,7 @@ _ID = re.compile(r"[0-9a-f]{32}")
 _PLACE = re.compile(r"\$(\d+)")
 _TPS = re.compile(r"^tps = ([\d.]+)", re.MULTILINE)
 _NODE = re.compile(rf"{STILL_NODE}\d+")
+_LOCK = re.compile(r"(?<=pg_advisory_xact_lock\()-?\d+")
 _RANDOM = f"\\set r random(1, 1000000000000)\n\\set n random(0, {STILL_NODES - 1})\n"
 
 
@@ -28,9 +29,9 @@ class Statement:
     types: tuple[str, ...] = ()
 
     def as_script(self) -> str:
-        """One line of pgbench: ids that were made for this one time are made anew each time."""
+        """One line of pgbench: ids that were made for this one time, and the lock of them, are made anew each time."""
         literals = [f"{_literal(value, kind)}::{kind}" for value, kind in zip(self.values, self.types, strict=True)]
-        text = _PLACE.sub(lambda found: literals[int(found[1]) - 1], self.text)
+        text = _PLACE.sub(lambda found: literals[int(found[1]) - 1], _LOCK.sub(":r", self.text))
         return " ".join(text.split()).rstrip(";") + ";\n"
 
 

@@ -21,7 +21,7 @@ from edumeet_recording.domain.errors import Unavailable
 from edumeet_recording.sim.fleet.figures import percentile
 from edumeet_recording.sim.fleet.http import LeanClient
 from edumeet_recording.store import views
-from edumeet_recording.store.db import open_pool
+from edumeet_recording.store.db import Connection, open_pool
 from edumeet_recording.store.notify import Notifier
 from edumeet_recording.store.transaction import Transactor
 from edumeet_recording.wire.http import StartRecording
@@ -123,5 +123,11 @@ async def _statements(dsn: str) -> list[Statement]:
             await views.recording(conn, job_id, None)
             await asyncio.sleep(0)  # the logger is called in the loop's next turn
             said = tuple(written)
-            kinds = [[kind.name for kind in (await conn.prepare(each.text)).get_parameters()] for each in said]
-    return [replace(each, types=tuple(names)) for each, names in zip(said, kinds, strict=True)]
+            return [replace(each, types=await _types(conn, each)) for each in said]
+
+
+async def _types(conn: Connection, statement: Statement) -> tuple[str, ...]:
+    """Of its values; without any, several statements may be sent as one, which cannot be prepared."""
+    if not statement.values:
+        return ()
+    return tuple(kind.name for kind in (await conn.prepare(statement.text)).get_parameters())

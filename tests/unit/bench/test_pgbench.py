@@ -31,6 +31,11 @@ def test_a_statement_is_one_line_with_its_values_in_their_places() -> None:
     assert statement.as_script() == "UPDATE t SET a = E'2'::int8 WHERE b = E'1'::int4;\n"
 
 
+def test_each_transaction_takes_a_lock_of_its_own() -> None:
+    begin = Statement("BEGIN; SELECT pg_advisory_xact_lock(-42)", ())
+    assert begin.as_script() == "BEGIN; SELECT pg_advisory_xact_lock(:r);\n"
+
+
 def test_a_script_draws_its_numbers_first() -> None:
     lines = script_of([Statement("BEGIN;", ())]).splitlines()
     assert [line.split()[0] for line in lines] == ["\\set", "\\set", "BEGIN;"]
