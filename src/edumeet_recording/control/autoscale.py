@@ -78,11 +78,7 @@ class Autoscaler:
 
     async def soon(self) -> None:
         """Have the leader decide now, whoever that is."""
-
-        async def work(tx: Tx) -> None:
-            tx.hint(Channel.SCALING)
-
-        await self._db.run(work)
+        self._db.notifier.hint(Channel.SCALING, "")
 
     async def tick(self) -> None:
         """Decide for each region, keep it, and have the provider do it."""

@@ -8,7 +8,6 @@ from typing import Any
 
 import structlog
 
-from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.room_links import RoomLinks
 from edumeet_recording.control.room_servers import note_lost, note_returned
 from edumeet_recording.control.transitions import retry_at
@@ -46,11 +45,12 @@ LOST_S = 60.0
 class ForwardingLoop:
     """One replica's share of the room servers: those linked here, and on the leader those without a link.
 
-    Requests run on `tasks` beyond the tick that began them: a slow room server holds up nobody else.
+    Requests run on `tasks` beyond the tick that began them: a slow room server holds up nobody else. What comes of the
+    leader's share is written by `led`, which refuses who leads no more.
     """
 
     db: Transactor
-    settings: OrchestratorSettings
+    led: Transactor
     links: RoomLinks
     at_url: Callable[[str], RoomServer]
     leading: Callable[[], bool]
@@ -65,46 +65,70 @@ class ForwardingLoop:
         stop = await self.db.read(
             lambda tx: forwardings.to_unforward(tx.conn, linked, leading, tx.now, tx.now - lost_for)
         )
-        for forwarding, tell in [(each, self._configure) for each in start] + [(each, self._stop) for each in stop]:
+        for forwarding, tell in [(each, _Telling.configure) for each in start] + [
+            (each, _Telling.stop) for each in stop
+        ]:
             if forwarding.capture.id not in self._busy:
-                self._busy[forwarding.capture.id] = self.tasks.create_task(self._tell(forwarding, tell))
+                telling = self._telling(forwarding)
+                self._busy[forwarding.capture.id] = self.tasks.create_task(self._tell(telling, tell))
 
     def close(self) -> None:
         """Wait for no answer any more: who leads next asks again."""
         for task in self._busy.values():
             task.cancel()
 
-    async def _tell(self, forwarding: Forwarding, tell: Callable[[Forwarding], Awaitable[None]]) -> None:
+    async def _tell(self, telling: "_Telling", tell: Callable[["_Telling"], Awaitable[None]]) -> None:
+        capture_id = telling.capture.id
         try:
-            await tell(forwarding)
+            await tell(telling)
+        except Unavailable as error:
+            log.info("forwarding_waits", capture_id=capture_id, reason=error.message)
         except Exception:
             # the capture is still to be told, and the next tick begins anew
-            log.exception("forwarding_broke", capture_id=forwarding.capture.id)
+            log.exception("forwarding_broke", capture_id=capture_id)
         finally:
-            del self._busy[forwarding.capture.id]
+            del self._busy[capture_id]
 
-    def _server(self, forwarding: Forwarding) -> RoomServer:
-        return self.links.get(forwarding.room_server_id) or self.at_url(forwarding.room_server_url)
+    def _telling(self, forwarding: Forwarding) -> "_Telling":
+        linked = self.links.get(forwarding.room_server_id)
+        if linked is not None:
+            return _Telling(self.db, linked, forwarding)
+        return _Telling(self.led, self.at_url(forwarding.room_server_url), forwarding)
 
-    async def _configure(self, wanted: Forwarding) -> None:
-        if wanted.capture.forwarding == "configured":
-            await self._ask_again(wanted)
+
+@dataclass(frozen=True, slots=True)
+class _Telling:
+    """What a room server is told of a capture, and what comes of it."""
+
+    db: Transactor
+    server: RoomServer
+    forwarding: Forwarding
+
+    @property
+    def capture(self) -> Capture:
+        return self.forwarding.capture
+
+    async def configure(self) -> None:
+        """Have it send, or ask again what it sends."""
+        capture = self.capture
+        if capture.forwarding == "configured":
+            await self._ask_again()
             return
         try:
-            answer = await self._server(wanted).configure(request_of(wanted))
-            streams = sent_streams(wanted.capture.streams, answer)
+            answer = await self.server.configure(request_of(self.forwarding))
+            streams = sent_streams(capture.streams, answer)
         except RoomServerUnreachable as error:
-            await self._failed(wanted, Reason.ROOM_SERVER_UNREACHABLE, error.message)
+            await self._failed(Reason.ROOM_SERVER_UNREACHABLE, error.message)
         except RoomServerRefused as error:
-            await self._failed(wanted, Reason.ROOM_SERVER_REFUSED, error.message)
+            await self._failed(Reason.ROOM_SERVER_REFUSED, error.message)
         else:
-            if wanted.capture.forwarding == "none":
-                await self._configured(wanted, streams)
+            if capture.forwarding == "none":
+                await self._configured(streams)
             else:
-                await self._confirmed(wanted.capture, streams)
+                await self._confirmed(streams)
 
-    async def _configured(self, wanted: Forwarding, streams: tuple[Stream, ...]) -> None:
-        capture = wanted.capture
+    async def _configured(self, streams: tuple[Stream, ...]) -> None:
+        capture = self.capture
 
         async def work(tx: Tx) -> None:
             await jobs.locked(tx.conn, capture.job_id)
@@ -114,11 +138,11 @@ class ForwardingLoop:
 
         await self.db.run(work)
 
-    async def _ask_again(self, wanted: Forwarding) -> None:
+    async def _ask_again(self) -> None:
         """Ask for streams that are not sent yet, or not any more; where there are none, the question comes again."""
-        capture = wanted.capture
+        capture = self.capture
         try:
-            answer = await self._server(wanted).configure(request_of(wanted))
+            answer = await self.server.configure(request_of(self.forwarding))
             streams = renewed(capture.streams, answer)
         except (RoomServerUnreachable, RoomServerRefused) as error:
             log.info("no_further_streams", job_id=capture.job_id, detail=error.message)
@@ -134,8 +158,9 @@ class ForwardingLoop:
 
         await self.db.run(work)
 
-    async def _confirmed(self, capture: Capture, streams: tuple[Stream, ...]) -> None:
+    async def _confirmed(self, streams: tuple[Stream, ...]) -> None:
         """It was away, and was asked again: either it still sends what it did, or the next epoch must follow."""
+        capture = self.capture
         known = [(old, new) for old, new in zip(capture.streams, streams, strict=True) if old.ssrc is not None]
         same = all(old == new for old, new in known)
 
@@ -151,8 +176,8 @@ class ForwardingLoop:
 
         await self.db.run(work)
 
-    async def _failed(self, wanted: Forwarding, reason: Reason, detail: str) -> None:
-        capture = wanted.capture
+    async def _failed(self, reason: Reason, detail: str) -> None:
+        capture = self.capture
         log.warning("forwarding_failed", job_id=capture.job_id, reason=reason, detail=detail)
 
         async def work(tx: Tx) -> None:
@@ -174,22 +199,23 @@ class ForwardingLoop:
 
         await self.db.run(work)
 
-    async def _stop(self, over: Forwarding) -> None:
-        capture = over.capture
+    async def stop(self) -> None:
+        """Have it send no more."""
+        capture = self.capture
         error: str | None = None
         try:
-            await self._server(over).tell(StopForwarding(job_id=capture.job_id, epoch=capture.epoch))
+            await self.server.tell(StopForwarding(job_id=capture.job_id, epoch=capture.epoch))
         except RoomServerRefused as refused:
             error = refused.message
         except RoomServerUnreachable as unreachable:
             error = unreachable.message
             if capture.forwarding_attempts < STOP_ATTEMPTS:
-                await self._stop_later(over, unreachable.message)
+                await self._stop_later(unreachable.message)
                 return
         await self.db.run(lambda tx: forwardings.end_forwarding(tx.conn, capture.id, error))
 
-    async def _stop_later(self, over: Forwarding, detail: str) -> None:
-        capture = over.capture
+    async def _stop_later(self, detail: str) -> None:
+        capture = self.capture
         await self.db.run(
             lambda tx: forwardings.fail_forwarding(
                 tx.conn, capture.id, detail, retry_at(capture.forwarding_attempts, tx.now)

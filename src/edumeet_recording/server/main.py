@@ -39,6 +39,7 @@ from edumeet_recording.control.retention import history_tick, retention_tick
 from edumeet_recording.control.room_links import RoomLinks
 from edumeet_recording.control.webhooks import Webhooks
 from edumeet_recording.domain.errors import Unavailable
+from edumeet_recording.providers.base import Provider
 from edumeet_recording.providers.choice import open_provider
 from edumeet_recording.rooms.http import HttpRoomServer
 from edumeet_recording.storage.regional import RegionalStore
@@ -59,6 +60,8 @@ class _Parts:
 
     settings: OrchestratorSettings
     db: Transactor
+    led: Transactor
+    """For what the leader does: it writes nothing once another leads."""
     captures: CaptureCommands
     fleet: LiveFleet
     commands: Commands
@@ -98,6 +101,7 @@ async def run_orchestrator(
         parts = _Parts(
             settings=settings,
             db=db,
+            led=replace(db, guard=leadership.guard),
             captures=captures,
             fleet=fleet,
             commands=Commands(db, settings, captures, fleet),
@@ -115,7 +119,7 @@ async def run_orchestrator(
         async with asyncio.TaskGroup() as tasks:
             forwarding = _forwarding(parts, tasks)
             provider = await open_provider(settings, _url(settings, listening), tasks)
-            autoscaler = Autoscaler(db, settings, provider, parts.commands.deregister_node)
+            autoscaler = _autoscaler(parts, provider)
             loops = _loops(parts, forwarding, autoscaler)
             _subscribe(subscriptions, listener, loops, parts)
             background = [notifier.run(), listener.run(), parts.leadership.run(), *(loop.run() for loop in loops)]
@@ -143,12 +147,17 @@ def _forwarding(parts: _Parts, tasks: asyncio.TaskGroup) -> ForwardingLoop:
         return HttpRoomServer(url, parts.client)
 
     leadership = parts.leadership
-    return ForwardingLoop(parts.db, parts.settings, parts.room_links, at_url, lambda: leadership.leading, tasks)
+    return ForwardingLoop(parts.db, parts.led, parts.room_links, at_url, lambda: leadership.leading, tasks)
+
+
+def _autoscaler(parts: _Parts, provider: Provider) -> Autoscaler:
+    captures = replace(parts.captures, db=parts.led)
+    commands = replace(parts.commands, db=parts.led, captures=captures)
+    return Autoscaler(parts.led, parts.settings, provider, commands.deregister_node)
 
 
 def _loops(parts: _Parts, forwarding: ForwardingLoop, autoscaler: Autoscaler) -> list[Loop]:
-    settings, leadership = parts.settings, parts.leadership
-    db = replace(parts.db, guard=leadership.guard)
+    settings, leadership, db = parts.settings, parts.leadership, parts.led
     captures = replace(parts.captures, db=db)
 
     def led(tick: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
@@ -161,6 +170,7 @@ def _loops(parts: _Parts, forwarding: ForwardingLoop, autoscaler: Autoscaler) ->
     watching = Alerts(db, autoscaler, parts.storage.check, parts.receivers)
     health = HealthLoop(db, settings, captures, parts.client)
     others = replace(parts.replicas, db=db)
+    webhooks = replace(parts.webhooks, db=db)
     return [
         Loop("heartbeats", parts.node_links.flush_tick, 0.5),
         Loop("desired", parts.node_links.poll_tick, 1),
@@ -178,7 +188,7 @@ def _loops(parts: _Parts, forwarding: ForwardingLoop, autoscaler: Autoscaler) ->
         Loop("deadlines", led(partial(deadline_tick, db, settings)), 1),
         Loop("late_captures", led(captures.late_tick), 1),
         Loop("health", led(health.tick), 1),
-        Loop("webhooks", led(parts.webhooks.tick), 1, timeout_s=120),
+        Loop("webhooks", led(webhooks.tick), 1, timeout_s=120),
         Loop("storage", led(watching.storage_tick), 30),
         Loop("alerts", led(watching.watch_tick), 5),
         Loop("tell", led(watching.tell_tick), 5, timeout_s=120),

@@ -1,8 +1,9 @@
 """Room servers are told what to forward and when to stop, again until they listen."""
 
 import asyncio
+from dataclasses import replace
 
-from tests.integration.control.conftest import SETTINGS, Service
+from tests.integration.control.conftest import Service
 
 from edumeet_recording.control.forwarding import ForwardingLoop
 from edumeet_recording.control.room_links import RoomLinks
@@ -68,9 +69,8 @@ async def prepared(service: Service, room: ARoomServer) -> tuple[str, Forwarding
     assert [stream.ssrc for stream in capture.streams] == [None, None], "the room server picks its own"
     await service.prepare()
     links = RoomLinks(service.commands.db, "replica", 1.0)
-    return job_id, ForwardingLoop(
-        service.commands.db, SETTINGS, links, lambda _url: room, lambda: True, asyncio.TaskGroup()
-    )
+    db = service.commands.db
+    return job_id, ForwardingLoop(db, db, links, lambda _url: room, lambda: True, asyncio.TaskGroup())
 
 
 async def test_a_prepared_capture_is_forwarded_once_and_its_streams_confirmed(service: Service) -> None:
@@ -148,9 +148,7 @@ async def test_stopping_is_told_until_heard(service: Service) -> None:
 async def test_only_the_leader_speaks_to_room_servers_without_a_link(service: Service) -> None:
     room = ARoomServer()
     _, loop = await prepared(service, room)
-    follower = ForwardingLoop(
-        service.commands.db, SETTINGS, loop.links, lambda _url: room, lambda: False, asyncio.TaskGroup()
-    )
+    follower = replace(loop, leading=lambda: False)
     await tick(follower)
     assert room.asked == []
 

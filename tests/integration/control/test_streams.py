@@ -165,7 +165,7 @@ async def encrypted(service: Service, room: ARoomServer) -> None:
     await service.start(forwarding="room-server")
     await service.prepare()
     links = RoomLinks(db, "replica", 1.0)
-    await tick(ForwardingLoop(db, encrypting, links, lambda _url: room, lambda: True, asyncio.TaskGroup()))
+    await tick(ForwardingLoop(db, db, links, lambda _url: room, lambda: True, asyncio.TaskGroup()))
 
 
 async def test_a_room_server_is_asked_for_srtp_with_the_key_that_the_node_has(service: Service) -> None:
