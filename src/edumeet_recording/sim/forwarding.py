@@ -44,6 +44,9 @@ class Delivery:
 class Passage:
     """What became of one stream's packets on their way: `missing` were lost and never came by another attempt.
 
+    `untold` were lost too, but before the first or after the last that came: nothing tells a receiver of those, so none
+    can ask for them, and they are not among the `missing`.
+
     `first_at`, `last_at`: when the first and the last were sent, epoch seconds. `late_s`: how long after it was due the
     latest left; more than a moment is this machine's fault, and tells nothing about who receives.
     """
@@ -53,6 +56,7 @@ class Passage:
     sent: int = 0
     lost: int = 0
     missing: int = 0
+    untold: int = 0
     late_s: float = 0.0
 
 
@@ -177,7 +181,8 @@ class _Flow:
     def __init__(self, consumer: Consumer, transport: Transport, publisher: Publisher, delivery: Delivery) -> None:
         self.consumer = consumer
         self.passage = Passage()
-        self._missing: set[int] = set()
+        self._lost_places: dict[int, int] = {}
+        self._came: tuple[int, int] | None = None
         self._transport = transport
         self._report_error_s = delivery.report_error_s
         self._loop = asyncio.get_running_loop()
@@ -187,9 +192,9 @@ class _Flow:
     def retransmit(self, sequences: Iterable[int]) -> None:
         for sequence in sequences:
             for datagram in self.consumer.retransmit((sequence,)):
-                if self._transport.send_rtp(datagram):
-                    self._missing.discard(sequence)
-        self.passage.missing = len(self._missing)
+                if self._transport.send_rtp(datagram) and sequence in self._lost_places:
+                    self._arrived(self._lost_places.pop(sequence))
+        self._count()
 
     def close(self) -> None:
         self._timer.cancel()
@@ -201,10 +206,21 @@ class _Flow:
             self.passage.sent += 1
             self.passage.last_at = time.time_ns() / 1e9
             self.passage.first_at = self.passage.first_at or self.passage.last_at
-            if not self._transport.send_rtp(datagram):
+            if self._transport.send_rtp(datagram):
+                self._arrived(self.passage.sent)
+            else:
                 self.passage.lost += 1
-                self._missing.add(parse_rtp(datagram).sequence)
-        self.passage.missing = len(self._missing)
+                self._lost_places[parse_rtp(datagram).sequence] = self.passage.sent
+        self._count()
+
+    def _arrived(self, place: int) -> None:
+        first, last = self._came or (place, place)
+        self._came = min(first, place), max(last, place)
+
+    def _count(self) -> None:
+        first, last = self._came or (0, 0)
+        self.passage.missing = sum(first < place < last for place in self._lost_places.values())
+        self.passage.untold = len(self._lost_places) - self.passage.missing
 
     def _report(self) -> None:
         error_s = _within((-self._report_error_s, self._report_error_s))

@@ -363,3 +363,19 @@ async def test_a_bad_network_loses_and_a_nack_brings_back() -> None:
 
         await eventually(all_came)
     await rooms.close()
+
+
+async def test_of_what_was_lost_at_the_ends_nobody_is_told(rooms: Rooms) -> None:
+    rooms.add_peer("room", "peer", PeerMedia(video=None), Delivery(Conditions(loss=0.4), answers_nack=False))
+    with Recorder() as recorder:
+        (audio,) = _configured(rooms, configure((Codec.OPUS, recorder.port, recorder.port), job_id="lossy"))
+        (forwarding,) = rooms.forwardings("room", "peer")
+        await eventually(lambda: len(recorder.rtp) > 60)
+        passage = forwarding.passages[Kind.AUDIO]
+        rooms.handle(StopForwarding(job_id="lossy", epoch=1))
+        arrived = passage.sent - passage.lost
+        await eventually(lambda: len(recorder.rtp) == arrived)
+        packets = recorder.packets(audio.ssrc)
+        span = ((packets[-1].sequence - packets[0].sequence) & 0xFFFF) + 1
+        assert passage.missing == span - arrived > 0
+        assert passage.untold == passage.sent - span
