@@ -25,6 +25,7 @@ from edumeet_recording.wire.room_link import (
     Configured,
     ConfigureForwarding,
     RequestedStream,
+    RequestKeyFrameOf,
     SentStream,
     StopForwarding,
     TargetNode,
@@ -37,6 +38,8 @@ ASK_AGAIN_S, ASK_AGAIN_MOST_S = 2.0, 20.0
 """A room server is asked for what a peer does not publish after the first pause, then after ever longer ones."""
 STOP_ATTEMPTS = 120
 """A room server that cannot be told to stop for an hour is gone, and its forwardings with it."""
+KEY_FRAME_S = 10.0
+"""Between two requests for a key frame of one job: six a minute, which is what nodes keep to (`node/key_frames.py`)."""
 LOST_S = 60.0
 """A lost capture is sent to for this long where nobody follows it but another role receives: it may only be cut off."""
 
@@ -61,21 +64,24 @@ class ForwardingLoop:
         """Begin to tell every room server what it is still to be told."""
         linked, leading = self.links.linked, self.leading()
         start = await self.db.read(lambda tx: forwardings.to_forward(tx.conn, linked, leading, tx.now))
-        lost_for = timedelta(seconds=LOST_S)
+        lost_for, pause = timedelta(seconds=LOST_S), timedelta(seconds=KEY_FRAME_S)
         stop = await self.db.read(
             lambda tx: forwardings.to_unforward(tx.conn, linked, leading, tx.now, tx.now - lost_for)
         )
-        for forwarding, tell in [(each, _Telling.configure) for each in start] + [
-            (each, _Telling.stop) for each in stop
-        ]:
-            if forwarding.capture.id not in self._busy:
-                telling = self._telling(forwarding)
-                self._busy[forwarding.capture.id] = self.tasks.create_task(self._tell(telling, tell))
+        broken = await self.db.read(lambda tx: forwardings.without_key_frame(tx.conn, linked, leading, tx.now - pause))
+        for tell, found in ((_Telling.configure, start), (_Telling.stop, stop), (_Telling.ask_key_frame, broken)):
+            for forwarding in found:
+                self._begin(tell, forwarding)
 
     def close(self) -> None:
         """Wait for no answer any more: who leads next asks again."""
         for task in self._busy.values():
             task.cancel()
+
+    def _begin(self, tell: Callable[["_Telling"], Awaitable[None]], forwarding: Forwarding) -> None:
+        if forwarding.capture.id not in self._busy:
+            telling = self._telling(forwarding)
+            self._busy[forwarding.capture.id] = self.tasks.create_task(self._tell(telling, tell))
 
     async def _tell(self, telling: "_Telling", tell: Callable[["_Telling"], Awaitable[None]]) -> None:
         capture_id = telling.capture.id
@@ -198,6 +204,15 @@ class _Telling:
             tx.hint(Channel.EVENTS)
 
         await self.db.run(work)
+
+    async def ask_key_frame(self) -> None:
+        """Have the publisher asked for a key frame; where that cannot be, it is asked for again after the pause."""
+        capture = self.capture
+        try:
+            await self.server.tell(RequestKeyFrameOf(job_id=capture.job_id))
+        except (RoomServerUnreachable, RoomServerRefused) as error:
+            log.info("no_key_frame_asked", job_id=capture.job_id, detail=error.message)
+        await self.db.run(lambda tx: forwardings.key_frame_asked(tx.conn, capture.id, tx.now))
 
     async def stop(self) -> None:
         """Have it send no more."""

@@ -21,6 +21,7 @@ def stats_row(node_id: str, report: CaptureReport) -> dict[str, Any]:
         "node_id": node_id,
         "stats": report.model_dump(mode="json", by_alias=True, include={"streams", "foreign", "unshipped_chunks"}),
         "last_packet_at": datetime.fromtimestamp(last, UTC).isoformat() if last else None,
+        "wants_key_frame": any(stream.key_frame_overdue for stream in report.streams),
     }
 
 

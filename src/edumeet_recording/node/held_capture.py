@@ -219,4 +219,5 @@ def _stats(track: TrackNumbers) -> StreamStats:
         last_packet_at=track.last_packet_at,
         state=StreamState(track.state),
         bitrate_bps=track.bitrate_bps,
+        key_frame_overdue=track.key_frame_overdue,
     )

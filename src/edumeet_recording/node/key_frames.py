@@ -12,12 +12,14 @@ LONGEST_ASK_NS = 30_000_000_000
 SPACING_NS = 2_000_000_000
 MINUTE_NS = 60_000_000_000
 ASKS_A_MINUTE = 6
+OVERDUE_NS = 4_000_000_000
+"""None within this, and who is asked by RTCP does not hear it."""
 
 
 class KeyFrameAsks:
     """The asking for one stream. Times are nanoseconds of any one clock."""
 
-    __slots__ = ("_asked", "_due_ns", "_interval_ns", "_needed_after")
+    __slots__ = ("_asked", "_due_ns", "_interval_ns", "_needed_after", "_unanswered")
 
     def __init__(self) -> None:
         self._asked: deque[int] = deque(maxlen=ASKS_A_MINUTE)
@@ -25,6 +27,8 @@ class KeyFrameAsks:
         self._due_ns: int | None = None
         self._needed_after: int | None = None
         """How many key frames there were when another one was needed."""
+        self._unanswered: tuple[int, int] | None = None
+        """How many there were when one was asked for, and when that was first."""
 
     def need(self, key_frames: int) -> None:
         """The picture is broken until a key frame comes after these."""
@@ -36,8 +40,18 @@ class KeyFrameAsks:
 
     def due(self, now_ns: int, key_frames: int) -> bool:
         """True where one is to be asked for now, which counts as done; `key_frames`: how many have come."""
-        if not key_frames:
-            return self._first_due(now_ns)
+        due = self._next_due(now_ns, key_frames) if key_frames else self._first_due(now_ns)
+        if due and (self._unanswered is None or self._unanswered[0] != key_frames):
+            self._unanswered = key_frames, now_ns
+        return due
+
+    def overdue(self, now_ns: int, key_frames: int) -> bool:
+        """True where one was asked for in vain; `key_frames`: how many have come."""
+        if self._unanswered is None or self._unanswered[0] != key_frames:
+            return False
+        return now_ns - self._unanswered[1] >= OVERDUE_NS
+
+    def _next_due(self, now_ns: int, key_frames: int) -> bool:
         if self._needed_after is None:
             return False
         if key_frames > self._needed_after:

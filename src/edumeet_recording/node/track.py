@@ -15,6 +15,7 @@ from edumeet_recording.node.stream_state import stream_state
 from edumeet_recording.node.worker_link import StreamSpec, TrackNumbers
 
 _SHORT = struct.Struct("!H")
+_FLOWING = frozenset({StreamState.RECEIVING, StreamState.NO_KEY_FRAME})
 
 
 @dataclass(slots=True)
@@ -116,6 +117,7 @@ class Track:
             state=self.state,
             bitrate_bps=round(bits * 1e9 / (now_ns - since_ns)) if since_ns and now_ns > since_ns else 0,
             srtp_index=self.srtp_index,
+            key_frame_overdue=self.state in _FLOWING and self.key_frame_asks.overdue(now_ns, self.key_frames),
         )
 
 

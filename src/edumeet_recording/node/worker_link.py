@@ -89,7 +89,8 @@ class TrackNumbers:
     """Live numbers of one stream since the worker took it; `ssrc` is the one that is recorded.
 
     `state`: a `StreamState`; `bitrate_bps`: of the time since the numbers before; `srtp_index`: highest packet index of
-    SRTP, without which who has not followed it from its beginning cannot decrypt it (RFC 3711 §3.3.1).
+    SRTP, without which who has not followed it from its beginning cannot decrypt it (RFC 3711 §3.3.1);
+    `key_frame_overdue`: one is needed, and was asked for by RTCP in vain.
     """
 
     index: int
@@ -105,6 +106,7 @@ class TrackNumbers:
     state: str
     bitrate_bps: int
     srtp_index: int | None = None
+    key_frame_overdue: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,12 +27,13 @@ _REPORT_S = {Kind.AUDIO: (4.5, 5.5), Kind.VIDEO: (1.0, 1.5)}
 class Delivery:
     """How a peer's media gets from the room server to a node.
 
-    `conditions`: of the network between, None for that of this machine; `answers_nack`, `rtx`: whether and how what was
-    lost is sent again; `first_report_s`: when a stream's first sender report is sent; `report_error_s`: by how much its
-    clock is off at most; `first_sequence` None: random.
+    `conditions`: of the network between, None for that of this machine; `hears_rtcp`: whether the way back is open;
+    `answers_nack`, `rtx`: whether and how what was lost is sent again; `first_report_s`: when a stream's first sender
+    report is sent; `report_error_s`: by how much its clock is off at most; `first_sequence` None: random.
     """
 
     conditions: Conditions | None = None
+    hears_rtcp: bool = True
     answers_nack: bool = True
     rtx: bool = False
     first_report_s: tuple[float, float] = (0.5, 1.5)
@@ -163,6 +164,8 @@ class Forwarding:
         )
 
     def _hear(self, packets: Iterable[RtcpPacket]) -> None:
+        if not self._delivery.hears_rtcp:
+            return
         for packet in packets:
             match packet:
                 case Nack() if packet.media_ssrc in self._flows and self._delivery.answers_nack:

@@ -203,7 +203,7 @@ async def unwant(conn: Connection, job_id: str) -> list[str]:
 
 
 async def store_stats(conn: Connection, reports: list[dict[str, Any]]) -> None:
-    """Live numbers of many captures: {id, node_id, stats, last_packet_at}."""
+    """Live numbers of many captures: {id, node_id, stats, last_packet_at, wants_key_frame}."""
     await _sql.store_stats(conn, reports=reports)
 
 

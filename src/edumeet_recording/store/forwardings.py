@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+import asyncpg
+
 from edumeet_recording.store.captures import Capture, capture_of, stream_rows
 from edumeet_recording.store.db import Connection, load_queries
 from edumeet_recording.wire.node_link import Stream
@@ -97,9 +99,28 @@ async def to_unforward(
     `lost_before`.
     """
     rows = _sql.captures_to_unforward(conn, linked=linked, leading=leading, now=now, lost_before=lost_before)
-    return [
-        Forwarding(capture_of(row), row["room_server_id"], row["room_server_url"], "", "", ()) async for row in rows
-    ]
+    return [_without_streams(row) async for row in rows]
+
+
+def _without_streams(row: asyncpg.Record) -> Forwarding:
+    """For what is said of a capture as a whole."""
+    return Forwarding(capture_of(row), row["room_server_id"], row["room_server_url"], "", "", ())
+
+
+async def without_key_frame(
+    conn: Connection, linked: list[str], leading: bool, asked_before: datetime
+) -> list[Forwarding]:
+    """A capture of each job that needs a key frame, of whose room server this replica should ask it.
+
+    None was asked for since `asked_before`.
+    """
+    rows = _sql.captures_without_key_frame(conn, linked=linked, leading=leading, asked_before=asked_before)
+    return [_without_streams(row) async for row in rows]
+
+
+async def key_frame_asked(conn: Connection, capture_id: str, now: datetime) -> None:
+    """The room server was asked for a key frame, whatever came of it."""
+    await _sql.key_frame_asked(conn, id=capture_id, now=now)
 
 
 async def settle_doubt(conn: Connection, capture_id: str, forwarding: Literal["configured", "changed"]) -> bool:

@@ -94,6 +94,8 @@ CREATE TABLE public.captures (
     streams_retry_at timestamp with time zone,
     streams_asked integer DEFAULT 0 NOT NULL,
     former_streams jsonb DEFAULT '[]'::jsonb NOT NULL,
+    wants_key_frame boolean DEFAULT false NOT NULL,
+    key_frame_asked_at timestamp with time zone,
     CONSTRAINT captures_cost_bytes_per_s_check CHECK ((cost_bytes_per_s >= 0)),
     CONSTRAINT captures_forwarding_check CHECK ((forwarding = ANY (ARRAY['none'::text, 'configured'::text, 'unconfirmed'::text, 'changed'::text, 'stopped'::text])))
 );
@@ -464,6 +466,8 @@ CREATE INDEX captures_of_node ON public.captures USING btree (node_id) WHERE (st
 CREATE UNIQUE INDEX captures_one_live ON public.captures USING btree (job_id, role) WHERE (wanted AND (NOT leaving) AND (state = ANY (ARRAY['assigned'::public.capture_state, 'prepared'::public.capture_state, 'forwarding'::public.capture_state, 'receiving'::public.capture_state])));
 
 CREATE INDEX captures_to_stop ON public.captures USING btree (created_at) WHERE ((NOT wanted) AND (forwarding <> 'stopped'::text));
+
+CREATE INDEX captures_without_key_frame ON public.captures USING btree (job_id) WHERE (wants_key_frame AND wanted);
 
 CREATE INDEX fleet_requests_asked ON public.fleet_requests USING btree (asked_at);
 

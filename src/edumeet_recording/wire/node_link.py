@@ -122,7 +122,8 @@ class FinalizeTask(Message):
 class StreamStats(Message):
     """Live numbers of one stream. `jitter_ms` by RFC 3550 §6.4.1; `lost` is what never came, asked again or not.
 
-    `recovered`: came because they were asked for again; `bitrate_bps`: of the last second.
+    `recovered`: came because they were asked for again; `bitrate_bps`: of the last second; `key_frame_overdue`: the
+    picture is broken until a key frame comes, and who sends does not hear that by RTCP.
     """
 
     index: int
@@ -136,6 +137,7 @@ class StreamStats(Message):
     last_packet_at: EpochSeconds | None = None
     state: StreamState = StreamState.WAITING
     bitrate_bps: Int64 = 0
+    key_frame_overdue: bool = False
 
 
 class CaptureReport(Message):

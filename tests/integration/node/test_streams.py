@@ -23,7 +23,13 @@ from edumeet_recording.sim.publisher import PeerMedia
 from edumeet_recording.sim.rooms import Rooms
 from edumeet_recording.sim.transport import random_key
 from edumeet_recording.wire.node_link import DesiredCapture, RequestKeyFrame, SrtpKey, Stream, StreamStats
-from edumeet_recording.wire.room_link import Configured, ConfigureForwarding, RequestedStream, TargetNode
+from edumeet_recording.wire.room_link import (
+    Configured,
+    ConfigureForwarding,
+    RequestedStream,
+    RequestKeyFrameOf,
+    TargetNode,
+)
 
 SUITES = ("AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32", "AEAD_AES_128_GCM", "AEAD_AES_256_GCM")
 EXPECTED = (
@@ -153,6 +159,22 @@ async def test_what_nobody_sends_again_is_counted_and_asked_for_as_a_key_frame(s
             kind = EXPECTED[stream.index].kind
             assert stream.recovered == 0
             assert missing(taped[kind]) <= stream.lost <= missing(taped[kind]) + 20
+
+
+async def test_a_key_frame_that_no_rtcp_brings_is_overdue_until_the_room_server_has_it_sent(
+    sfu: Sfu, start_node: Start
+) -> None:
+    async with start_node():
+        await sfu.forward(RARE_KEY_FRAMES, Delivery(Conditions(loss=0.1), hears_rtcp=False))
+        await eventually(lambda: Kind.VIDEO in sfu.heard and sfu.heard[Kind.VIDEO].key_frame_overdue, timeout=20)
+        before = sfu.heard[Kind.VIDEO].key_frames
+        assert not sfu.heard[Kind.AUDIO].key_frame_overdue
+
+        def came() -> bool:
+            sfu.rooms.handle(RequestKeyFrameOf(job_id="j1"))
+            return sfu.heard[Kind.VIDEO].key_frames > before
+
+        await eventually(came, timeout=10)
 
 
 @pytest.mark.parametrize("suite", SUITES)

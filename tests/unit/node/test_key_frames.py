@@ -41,3 +41,16 @@ def test_one_that_somebody_wants_counts() -> None:
     asks.spend(0)
     asks.need(1)
     assert asked(asks, 0.1, 3, 1) == [2.0]
+
+
+def test_one_that_was_asked_for_in_vain_is_overdue_until_it_comes() -> None:
+    asks = KeyFrameAsks()
+    assert not asks.overdue(0, 0)
+    asked(asks, 0, 5, 0)
+    assert [asks.overdue(step * S, 0) for step in (4, 5)] == [False, True]
+    assert not asks.overdue(5 * S, 1)
+    asks.need(1)
+    asked(asks, 10, 15, 1)
+    assert [asks.overdue(step * S, 1) for step in (13, 14)] == [False, True]
+    asked(asks, 15, 16, 2)
+    assert not asks.overdue(100 * S, 2)

@@ -147,8 +147,10 @@ SELECT * FROM captures WHERE state = 'assigned' AND created_at <= :before ORDER 
 
 -- name: store_stats!
 -- Live numbers of many captures in one statement.
-UPDATE captures c SET stats = r.stats, last_packet_at = coalesce(r.last_packet_at, c.last_packet_at)
-FROM jsonb_to_recordset(:reports) AS r (id text, node_id text, stats jsonb, last_packet_at timestamptz)
+UPDATE captures c SET stats = r.stats, last_packet_at = coalesce(r.last_packet_at, c.last_packet_at),
+    wants_key_frame = r.wants_key_frame
+FROM jsonb_to_recordset(:reports)
+    AS r (id text, node_id text, stats jsonb, last_packet_at timestamptz, wants_key_frame boolean)
 WHERE c.id = r.id AND c.node_id = r.node_id AND c.state IN ('prepared', 'forwarding', 'receiving');
 
 -- name: insert_chunk$

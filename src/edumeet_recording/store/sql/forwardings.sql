@@ -81,6 +81,22 @@ WHERE c.wanted AND j.forwarding = 'room-server'
   AND (j.room_server_id = ANY(:linked) OR (:leading AND r.linked_replica IS NULL))
 ORDER BY c.created_at;
 
+-- name: captures_without_key_frame
+-- Of each job whose room server this replica speaks to a capture that needs a key frame, unless one was asked for lately:
+-- both captures of a redundant recording have the same sender.
+SELECT DISTINCT ON (c.job_id) c.*, j.room_server_id, r.url AS room_server_url
+FROM captures c
+JOIN recording_jobs j ON j.id = c.job_id
+JOIN room_servers r ON r.id = j.room_server_id
+WHERE c.wants_key_frame AND c.wanted AND c.state = 'receiving' AND c.forwarding = 'configured'
+  AND j.forwarding = 'room-server' AND (j.room_server_id = ANY(:linked) OR (:leading AND r.linked_replica IS NULL))
+  AND NOT EXISTS (SELECT FROM captures a WHERE a.job_id = c.job_id AND a.key_frame_asked_at > :asked_before)
+ORDER BY c.job_id, c.epoch;
+
+-- name: key_frame_asked!
+-- A capture's room server was asked for a key frame, or could not be.
+UPDATE captures SET key_frame_asked_at = :now WHERE id = :id;
+
 -- name: captures_to_unforward
 -- Captures that are over or unwanted, whose room server still sends, or may have been told to. A lost one is sent to
 -- until its successor receives, for its node may only be cut off from us; without one for a while, or until the end.
