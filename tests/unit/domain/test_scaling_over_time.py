@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from edumeet_recording.domain.forecast import Sample
@@ -23,6 +23,8 @@ from edumeet_recording.domain.scaling import (
 
 BEGIN = datetime(2026, 11, 23, 8, tzinfo=UTC)
 TICK_S = 30
+SETTLED_TICKS = 2 * 120
+"""What came once is expected again an hour later; then the largest fleet shrinks by a node in each cool-down."""
 CAPACITY = 1000
 POLICY = RegionPolicy(
     min_nodes=1,
@@ -110,6 +112,7 @@ demands = st.lists(st.tuples(st.integers(0, 8000), st.integers(1, 20)), min_size
 
 
 @settings(max_examples=10, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@example(demand=[(1375, 4), (7655, 1), (62, 3)], fails=0, start_s=39.587)
 @given(demands, st.sampled_from([0, 2, 3]), st.floats(0, 100))
 def test_whatever_comes_the_bounds_and_cool_downs_hold_and_it_settles(
     demand: list[tuple[int, int]], fails: int, start_s: float
@@ -119,7 +122,7 @@ def test_whatever_comes_the_bounds_and_cool_downs_hold_and_it_settles(
         for _ in range(ticks):
             fleet.tick(mcpu)
     last = demand[-1][0]
-    for _ in range(2 * 90):
+    for _ in range(SETTLED_TICKS):
         fleet.tick(last)
     quiet_since = fleet.now
     for _ in range(2 * 20):
