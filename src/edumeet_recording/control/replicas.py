@@ -1,6 +1,7 @@
 """This replica among the others: it says that it lives, and lets links go when another has joined."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
@@ -10,6 +11,7 @@ import structlog
 from edumeet_recording.domain.errors import Unavailable
 from edumeet_recording.domain.spreading import excess
 from edumeet_recording.store import replicas
+from edumeet_recording.store.nodes import NodeKind
 from edumeet_recording.store.transaction import Channel, Transactor, Tx
 
 log = structlog.get_logger()
@@ -23,7 +25,7 @@ STEPS = 4
 
 
 class Links(Protocol):
-    """The links that this replica holds."""
+    """The links of one kind of node that this replica holds."""
 
     @property
     def count(self) -> int:
@@ -42,21 +44,21 @@ class Replicas:
     db: Transactor
     replica: str
     url: str
-    links: Links
+    links: Mapping[NodeKind, Links]
     _known: set[str] = field(default_factory=set[str])
     _step: int = 0
-    _to_release: int = 0
+    _to_release: dict[NodeKind, int] = field(default_factory=dict[NodeKind, int])
 
     async def tick(self) -> None:
         """Say that this replica lives, and spread its links anew where another has joined; once for each that joins.
 
-        Nodes that reach one replica only come back to it.
+        Who reaches one replica only comes back to it.
         """
 
-        async def work(tx: Tx) -> tuple[set[str], int]:
+        async def work(tx: Tx) -> tuple[set[str], dict[NodeKind, int]]:
             await replicas.seen(tx.conn, self.replica, self.url, tx.now)
             living = await replicas.living(tx.conn, tx.now - timedelta(seconds=DEAD_S))
-            return living, await replicas.linked_nodes(tx.conn)
+            return living, await replicas.links(tx.conn)
 
         living, linked = await self.db.run(work)
         joined = living - self._known - {self.replica}
@@ -64,11 +66,19 @@ class Replicas:
         if joined and not first:
             log.info("replica_joined", replicas=len(living))
             await asyncio.sleep(JOINED_S)
-            self._to_release, self._step = excess(self.links.count, linked, len(living)), STEPS
+            self._step = STEPS
+            self._to_release = {
+                kind: excess(links.count, linked[kind], len(living)) for kind, links in self.links.items()
+            }
         if self._step:
-            part = -(-self._to_release // self._step)
-            self._to_release, self._step = self._to_release - part, self._step - 1
-            await self.links.release(part)
+            await self._release()
+
+    async def _release(self) -> None:
+        for kind, left in self._to_release.items():
+            part = -(-left // self._step)
+            self._to_release[kind] = left - part
+            await self.links[kind].release(part)
+        self._step -= 1
 
     async def forget_tick(self) -> None:
         """Take the links of dead replicas for closed, so that their nodes and room servers are judged, and asked."""

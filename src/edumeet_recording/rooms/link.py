@@ -33,6 +33,11 @@ class LinkedRoomServer:
         if waiting is not None and not waiting.done():
             waiting.set_result(result)
 
+    async def settled(self, timeout_s: float) -> None:
+        """Return once nothing that was asked by now waits for its result, or after `timeout_s`."""
+        if self._waiting:
+            await asyncio.wait(self._waiting.values(), timeout=timeout_s)
+
     def close(self) -> None:
         """The link is gone: nobody waits in vain."""
         for waiting in self._waiting.values():

@@ -97,6 +97,7 @@ async def run_orchestrator(
         fleet = LiveFleet(db, settings.placement_strategy)
         replica = uuid4().hex
         node_links = NodeLinks(captures, replica)
+        room_links = RoomLinks(db, replica, settings.room_server_request_timeout_s)
         leadership = Leadership(dsn, replica)
         parts = _Parts(
             settings=settings,
@@ -106,14 +107,16 @@ async def run_orchestrator(
             fleet=fleet,
             commands=Commands(db, settings, captures, fleet),
             node_links=node_links,
-            room_links=RoomLinks(db, replica, settings.room_server_request_timeout_s),
+            room_links=room_links,
             leadership=leadership,
             storage=RegionalStore.open(settings),
             client=client,
             watch=WatchHub(pool),
             webhooks=Webhooks(db, client),
             receivers=receivers_of(settings.alert_urls.get_secret_value()),
-            replicas=Replicas(db, replica, _url(settings, listening), node_links),
+            replicas=Replicas(
+                db, replica, _url(settings, listening), {"ffmpeg-node": node_links, "room-server": room_links}
+            ),
         )
         subscriptions = stack.enter_context(ExitStack())
         async with asyncio.TaskGroup() as tasks:

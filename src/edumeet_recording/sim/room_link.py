@@ -16,7 +16,7 @@ import structlog
 from pydantic import ValidationError
 from websockets import CloseCode
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import WebSocketException
+from websockets.exceptions import ConnectionClosedOK, WebSocketException
 
 from edumeet_recording.wire.room_link import (
     ROOM_REQUEST,
@@ -82,6 +82,8 @@ class RoomLink:
                     await self._register(client)
                     pause_s = _SHORTEST_PAUSE_S
                     await (self._serve_link() if self._registration.use_link else self._post_heartbeats(client))
+                except ConnectionClosedOK as error:
+                    log.info("sent_to_another_orchestrator", server_id=self._registration.server_id, error=str(error))
                 except (OSError, TimeoutError, httpx2.HTTPError, WebSocketException, ValueError) as error:
                     log.warning("orchestrator_away", server_id=self._registration.server_id, error=repr(error))
                 await asyncio.sleep(pause_s * (0.5 + secrets.randbelow(501) / 1000))

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from edumeet_recording.store.db import Connection, load_queries
+from edumeet_recording.store.nodes import NodeKind
 
 _sql = load_queries("replicas")
 
@@ -22,9 +23,9 @@ async def left(conn: Connection, replica: str) -> None:
     await _sql.forget_replica(conn, id=replica)
 
 
-async def linked_nodes(conn: Connection) -> int:
-    """FFmpeg nodes with a link to any replica."""
-    return await _sql.linked_nodes(conn)
+async def links(conn: Connection) -> dict[NodeKind, int]:
+    """How many nodes of each kind have a link to any replica."""
+    return dict(await _sql.links(conn))
 
 
 async def forget_dead(conn: Connection, replica: str, before: datetime, now: datetime) -> list[str]:

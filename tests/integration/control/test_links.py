@@ -5,14 +5,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 from tests.integration.control.conftest import Service
 from tests.waiting import eventually
 
+from edumeet_recording.control import room_links
 from edumeet_recording.control.link_transport import LinkClosed
-from edumeet_recording.control.node_links import PROTOCOL_ERROR, REPLACED, NodeLinks
+from edumeet_recording.control.node_links import GOING_AWAY, PROTOCOL_ERROR, REPLACED, NodeLinks
 from edumeet_recording.control.room_links import RoomLinks
 from edumeet_recording.domain.capture import CaptureState
 from edumeet_recording.domain.job import JobStatus
+from edumeet_recording.rooms.base import RoomServerUnreachable
+from edumeet_recording.rooms.link import LinkedRoomServer
 from edumeet_recording.wire.node_link import (
     ORCHESTRATOR_MESSAGE,
     Ack,
@@ -166,3 +170,42 @@ async def test_a_room_server_is_asked_over_its_link(service: Service) -> None:
             wire.say(Done(request_id=ROOM_REQUEST.validate_json(text).request_id))
         assert links.linked == ["room-server-1"]
     assert links.linked == []
+
+
+async def test_a_room_server_that_is_let_go_answers_first_is_asked_no_more_and_not_suspected(service: Service) -> None:
+    await service.room_server()
+    links = RoomLinks(service.commands.db, "replica", 5.0)
+    async with linked(links, "room-server-1") as wire:
+        server = await eventually(lambda: links.get("room-server-1"))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(server.tell(StopForwarding(job_id="j", epoch=1)))
+            (text,) = await eventually(lambda: wire.down)
+            tasks.create_task(links.release(1))
+            await eventually(lambda: links.linked == [])
+            assert wire.closed is None
+            wire.say(Done(request_id=ROOM_REQUEST.validate_json(text).request_id))
+        assert wire.closed == GOING_AWAY
+    held = await service.pool.fetchrow("SELECT linked_replica, unlinked_at FROM room_servers")
+    assert tuple(held) == (None, None)
+
+
+async def test_a_room_server_that_does_not_answer_is_let_go_all_the_same(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room_links, "SETTLE_S", 0.05)
+    await service.room_server()
+    links = RoomLinks(service.commands.db, "replica", 5.0)
+    async with linked(links, "room-server-1") as wire:
+        server = await eventually(lambda: links.get("room-server-1"))
+        async with asyncio.TaskGroup() as tasks:
+            asking = tasks.create_task(_unanswered(server))
+            await eventually(lambda: wire.down)
+            await links.goaway()
+        assert wire.closed == GOING_AWAY
+        assert asking.result() == "room-server-1 closed its link"
+
+
+async def _unanswered(server: LinkedRoomServer) -> str:
+    with pytest.raises(RoomServerUnreachable) as caught:
+        await server.tell(StopForwarding(job_id="j", epoch=1))
+    return caught.value.message

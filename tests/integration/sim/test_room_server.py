@@ -125,6 +125,14 @@ async def test_a_lost_link_is_opened_again_after_registering_with_the_token(orch
         assert orchestrator.registrations[2][1]["authorization"] == "Bearer token-1"
 
 
+async def test_one_that_is_sent_away_opens_its_link_again_with_the_token(orchestrator: Orchestrator) -> None:
+    async with SimulatedRoomServer(_options(orchestrator, use_link=True)):
+        first = await eventually(lambda: orchestrator.link)
+        await first.close(1001, "another replica has joined")
+        await eventually(lambda: orchestrator.link not in {None, first})
+        assert orchestrator.registrations[-1][1]["authorization"] == "Bearer token-1"
+
+
 async def test_without_a_link_it_posts_heartbeats(orchestrator: Orchestrator) -> None:
     async with SimulatedRoomServer(_options(orchestrator, use_link=False)):
         await eventually(lambda: orchestrator.posted == [RoomHeartbeat(server_id="room-server-7", rooms=1, peers=1)])

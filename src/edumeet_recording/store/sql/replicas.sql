@@ -11,9 +11,11 @@ SELECT id FROM replicas WHERE seen_at > :since;
 -- A replica ends, and has closed its links.
 DELETE FROM replicas WHERE id = :id;
 
--- name: linked_nodes$
--- FFmpeg nodes with a link to any replica.
-SELECT count(*) FROM ffmpeg_nodes WHERE linked_replica IS NOT NULL AND deregistered_at IS NULL;
+-- name: links^
+-- How many nodes of each kind have a link to any replica.
+SELECT
+    (SELECT count(*) FROM ffmpeg_nodes WHERE linked_replica IS NOT NULL AND deregistered_at IS NULL) AS "ffmpeg-node",
+    (SELECT count(*) FROM room_servers WHERE linked_replica IS NOT NULL AND deregistered_at IS NULL) AS "room-server";
 
 -- name: forget_dead_replicas
 -- Links that died with their replica, and that nobody has heard through since.
