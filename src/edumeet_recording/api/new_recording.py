@@ -44,8 +44,8 @@ def new_job(body: StartRecording, caller: Principal, idempotency_key: str | None
         allowed_regions=body.allowed_regions,
         idempotency_key=idempotency_key,
         # of the meaning, not of the bytes: neither white space, nor the order of fields, nor a default that is spelled
-        # out, nor a field that a newer release knows makes another request
-        request_sha256=hashlib.sha256(body.model_dump_json(exclude_defaults=True).encode()).digest(),
+        # out makes another request
+        request_sha256=hashlib.sha256(body.model_dump_json().encode()).digest(),
     )
 
 
