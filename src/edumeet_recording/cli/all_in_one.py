@@ -1,6 +1,10 @@
 """`edumeet-recording up`: an orchestrator and a node in one process, and what to try with them."""
 
 import asyncio
+import shlex
+import shutil
+import sys
+from pathlib import Path
 
 from rich.text import Text
 
@@ -13,6 +17,7 @@ from edumeet_recording.config import NodeSettings, OrchestratorSettings
 from edumeet_recording.node.main import run_node
 from edumeet_recording.server.main import run_orchestrator
 
+COMMAND = "edumeet-recording"
 UP_TOKEN_S = 30 * 86400
 NODE_POLL_S = 0.05
 
@@ -48,7 +53,13 @@ async def _node_is_healthy(url: str, token: str, stop: asyncio.Event) -> None:
             await asyncio.sleep(NODE_POLL_S)
 
 
+def command() -> str:
+    """What to type in another shell: the name where that is found, else the path in our environment."""
+    return COMMAND if shutil.which(COMMAND) else shlex.quote(str(Path(sys.executable).with_name(COMMAND)))
+
+
 def _welcome(url: str, token: str) -> Text:
+    typed = command()
     lines = (
         "The service is up; Ctrl-C ends it.",
         "",
@@ -62,8 +73,8 @@ def _welcome(url: str, token: str) -> Text:
         "",
         "and try, for one:",
         "",
-        "  ORCHESTRATOR_URL=$URL edumeet-recording simulate-room --peer alice=opus+vp8 &",
-        "  edumeet-recording recordings start room-server-1 room-1 alice --stream opus:111:1:5004",
-        "  edumeet-recording recordings watch",
+        f"  ORCHESTRATOR_URL=$URL {typed} simulate-room --peer alice=opus+vp8 &",
+        f"  {typed} recordings start room-server-1 room-1 alice --stream opus:111:1:5004",
+        f"  {typed} recordings watch",
     )
     return Text("\n".join(lines))

@@ -13,7 +13,7 @@ from rich.text import Text
 from edumeet_recording.cli.following import ended, fetch, fetch_assets, outcome_of
 from edumeet_recording.cli.printing import print_answer, print_json, stdout
 from edumeet_recording.cli.service import Json, Token, Url, ask
-from edumeet_recording.cli.tables import recording_details, recordings_table, size, status_text
+from edumeet_recording.cli.tables import recording_details, recordings_table, size, status_text, told
 from edumeet_recording.client import RecordingClient
 from edumeet_recording.domain.codecs import Codec as CodecName
 from edumeet_recording.domain.codecs import Container, Quality, kind_of
@@ -294,10 +294,10 @@ async def _watch(client: RecordingClient, job_id: str | None, tell: Callable[[Re
 
 
 def _line(event: JobEvent, recording: Recording | None) -> Text:
-    told = ", ".join(f"{name} {value}" for name, value in event.data.items() if value not in (None, "", [], {}))
     peer = recording.peer_id if recording else event.job_id
-    parts = (f"{event.at.astimezone():%H:%M:%S} ", status_text(event.status), f" {event.type}  {peer}  ", (told, "dim"))
-    return Text.assemble(*parts)
+    what = "" if event.type == event.status else f" {event.type}"
+    parts = (f"{event.at.astimezone():%H:%M:%S} ", status_text(event.status), f"{what}  {peer}  ")
+    return Text.assemble(*parts, (told(event.data), "dim"))
 
 
 def target_of(recording: Recording, output: Path | None) -> Path:

@@ -50,8 +50,16 @@ def decisions_table(events: Iterable[ScalingEvent]) -> Table:
     """A row for each decision or alert."""
     shown = table("at", "region", "action", "reason", "")
     for each in events:
-        shown.add_row(time_of(each.at), each.region, each.action, each.reason, Text(str(each.data.get("detail", ""))))
+        shown.add_row(time_of(each.at), each.region, each.action, each.reason, Text(_told(each)))
     return shown
+
+
+def _told(event: ScalingEvent) -> str:
+    """A step has a sentence; a recommendation, which takes none, its numbers."""
+    numbers = event.data
+    if "detail" in numbers or "desired" not in numbers:
+        return str(numbers.get("detail", ""))
+    return f"{numbers['desired']} nodes are desired, {numbers['observed']} are there"
 
 
 def alerts_table(alerts: Iterable[AlertView]) -> Table:

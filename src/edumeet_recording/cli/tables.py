@@ -84,6 +84,7 @@ def recording_details(recording: Recording, events: Iterable[JobEvent] = ()) -> 
         ("in the queue", f"position {queue.position}" if queue else ""),
         ("peer", f"{recording.peer_id} in room {recording.room_id} of {recording.room_server_id}"),
         ("node", f"{recording.node_id} (epoch {recording.epoch})" if recording.node_id else ""),
+        ("chosen for", recording.placement.why if recording.placement else ""),
         ("standby", ", ".join(each.node_id for each in recording.captures if each.role is CaptureRole.STANDBY)),
         ("sends to", f"{target.ip}: {ports}" if target else ""),
         ("format", " ".join(filter(None, (recording.options.format, recording.options.quality)))),
@@ -110,21 +111,22 @@ def events_table(events: Iterable[JobEvent]) -> Table:
     shown = table("#", "at", "event", "status", "")
     for each in events:
         at = f"{each.at:%H:%M:%S.%f}"[:-3]
-        shown.add_row(str(each.seq), at, each.type, status_text(each.status), Text(_told(each.data)))
+        shown.add_row(str(each.seq), at, each.type, status_text(each.status), Text(told(each.data)))
     return shown
 
 
-def _told(data: Mapping[str, object]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in data.items() if value not in (None, "", [], {}))
+def told(data: Mapping[str, object]) -> str:
+    """An event's data in words: what is a list or an object there is for programs."""
+    return ", ".join(
+        f"{name} {value}" for name, value in data.items() if value != "" and isinstance(value, str | int | float)
+    )
 
 
 def nodes_table(nodes: Iterable[Node]) -> Table:
     """A row for each room server and FFmpeg node."""
-    shown = table("id", "kind", "region", "health", "url", "load", "last heartbeat")
+    shown = table("id", "kind", "region", "health", "load", "last heartbeat")
     for each in nodes:
-        shown.add_row(
-            each.id, each.kind, each.region, _health(each), each.url, _load(each), time_of(each.last_heartbeat)
-        )
+        shown.add_row(each.id, each.kind, each.region, _health(each), _load(each), time_of(each.last_heartbeat))
     return shown
 
 
@@ -146,7 +148,7 @@ def node_details(node: Node, events: Iterable[NodeEvent] = ()) -> RenderableType
     )
     history = table("at", "event", "")
     for each in events:
-        history.add_row(f"{each.at:%Y-%m-%d %H:%M:%S}", each.type, Text(_told(each.data)))
+        history.add_row(f"{each.at:%Y-%m-%d %H:%M:%S}", each.type, Text(told(each.data)))
     return Group(details, history) if history.row_count else details
 
 

@@ -70,6 +70,9 @@ def test_recommendations_say_what_is_next() -> None:
 def test_decisions_and_alerts() -> None:
     decision = ScalingEvent(id=1, at=NOON, region="eu", action="start", reason="trend", data={"detail": "rising [b]"})
     assert "rising [b]" in text(decisions_table([decision]))
+    numbers: dict[str, object] = {"desired": 3, "observed": 1}
+    recommended = ScalingEvent(id=2, at=NOON, region="eu", action="recommend", reason="trend", data=numbers)
+    assert "3 nodes are desired, 1 are there" in text(decisions_table([recommended]))
     alert = AlertView(
         id=1,
         rule=Rule.NO_CAPACITY,

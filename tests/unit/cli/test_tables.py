@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from edumeet_recording.cli.recordings import target_of
-from edumeet_recording.cli.tables import duration, recordings_table, size, tenants_table
+from edumeet_recording.cli.tables import duration, recordings_table, size, tenants_table, told
 from edumeet_recording.domain.codecs import Container
 from edumeet_recording.domain.job import JobStatus
 from edumeet_recording.wire.views import Options, Recording, TenantView
@@ -54,6 +54,18 @@ def test_a_name_is_shown_as_it_was_typed_and_not_read_as_markup() -> None:
     with console.capture() as shown:
         console.print(recordings_table([recording("[red]alice[/red] :100:")]))
     assert "[red]alice[/red] :100:" in shown.get()
+
+
+def test_an_event_tells_people_words_and_numbers_and_leaves_structure_to_programs() -> None:
+    data = {
+        "nodeId": "node-1",
+        "lost": 0,
+        "detail": "",
+        "reason": None,
+        "ports": [{"port": 40000}],
+        "placement": {"why": "x"},
+    }
+    assert told(data) == "nodeId node-1, lost 0"
 
 
 def test_a_downloaded_file_stays_in_its_folder() -> None:
