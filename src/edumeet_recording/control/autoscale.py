@@ -160,7 +160,7 @@ class Autoscaler:
 
     async def _recommend(self, tx: Tx, answer: Evaluation) -> None:
         """Note what is desired where that has changed: somebody else acts."""
-        before = (await scaling.last_recommendations(tx.conn)).get(answer.region)
+        before = await scaling.last_recommended(tx.conn, answer.region)
         if before == answer.desired_nodes or (before is None and answer.desired_nodes == answer.observed_nodes):
             return
         await scaling.note(

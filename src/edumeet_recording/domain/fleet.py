@@ -20,7 +20,6 @@ UNLIMITED = 2**62
 FEW = 64
 """Where no more nodes have room, they are looked at without the others."""
 
-
 _DEFAULT_ONLY = frozenset({DEFAULT_STORAGE})
 
 

