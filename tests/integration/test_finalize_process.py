@@ -155,6 +155,7 @@ async def test_a_full_disk_is_worth_another_attempt(finalizer: Finalizer, monkey
     assert isinstance(outcome, FinalizeFailed)
     assert outcome.error.startswith("the disk is full")
     assert outcome.retryable
+    assert outcome.unavailable
 
 
 def script(path: Path, text: str) -> Path:

@@ -49,6 +49,7 @@ from edumeet_recording.node.worker_link import (
 )
 from edumeet_recording.wire.node_link import (
     Ack,
+    CaptureDrained,
     Desired,
     FinalizeDone,
     FinalizeFailed,
@@ -110,6 +111,9 @@ class SimulatedNode:
         self.held: dict[str, Held] = {}
         self.work: deque[Callable[[], None]] = deque()
         self.finalizing: dict[tuple[str, int], FinalizeTask] = {}
+        self.unfinished: list[tuple[str, int]] = []
+        self.over: set[str] = set()
+        """Captures that were journaled as drained."""
         self._sent_seq = 0
         self.start()
 
@@ -122,7 +126,8 @@ class SimulatedNode:
         self.core = NodeCore(workers=1, slots=1)
         adopted = tuple(self._adopted(capture_id) for capture_id in self.held)
         left = tuple(self._left(capture_id) for capture_id in self.spool if capture_id not in self.held)
-        self.tell(Started(left, adopted, tuple(self.journal.values())))
+        unfinished, self.unfinished = tuple(self.unfinished), []
+        self.tell(Started(left, adopted, tuple(self.journal.values()), unfinished))
 
     def kill(self) -> None:
         """The machine is off: what is on disk stays."""
@@ -134,6 +139,7 @@ class SimulatedNode:
         self.disconnect()
         self.core = None
         self.work.clear()
+        self.unfinished += self.finalizing
         self.finalizing.clear()
 
     def replace_worker(self) -> None:
@@ -232,6 +238,7 @@ class SimulatedNode:
     def _carry_out(self, instruction: Instruction) -> None:
         match instruction:
             case OpenPorts(capture):
+                assert capture.capture_id not in self.over, "what has ended is never begun again"
                 self.spool[capture.capture_id] = Folder(capture.epoch, capture.tape_prefix)
                 ports = _ports(len(capture.streams))
                 self.work.append(lambda: self.tell(PortsOpened(capture.capture_id, "127.0.0.1", ports)))
@@ -255,6 +262,8 @@ class SimulatedNode:
     def _keep(self, instruction: Instruction) -> None:
         match instruction:
             case AppendJournal(body):
+                if isinstance(body, CaptureDrained):
+                    self.over.add(body.capture_id)
                 self.journaled += 1
                 self.journal[self.journaled] = JournalEntry(seq=self.journaled, body=body)
             case TrimJournal(up_to):
@@ -297,7 +306,7 @@ class SimulatedNode:
 
     def _ship(self, closed: ChunkClosed, key: str) -> None:
         packets = tuple(self.spool[closed.capture_id].chunks[closed.seq])
-        self.storage.tapes[key] = packets
+        assert self.storage.tapes.setdefault(key, packets) == packets, "what is stored stays as it is"
         chunk = TapeChunk(
             seq=closed.seq, key=key, bytes=closed.bytes, sha256="0", records=closed.records, first_ns=1, last_ns=2
         )

@@ -126,6 +126,14 @@ class Model(RuleBasedStateMachine):
             self.nodes[name].start()
         self.nodes[name].connect()
 
+    @rule(name=node, strike=st.sampled_from(("kill", "kill_agent")), well=st.booleans())
+    def something_restarts(self, name: str, strike: str, well: bool) -> None:
+        """Before anybody has noticed: what it is told first is still of its earlier life."""
+        self.something_breaks(name, strike)
+        self.something_comes_back(name)
+        if well:
+            self.one_round()
+
     @rule(name=node, draining=st.booleans(), replica=replica)
     def drain(self, name: str, draining: bool, replica: int) -> None:
         self.run(self.service.replicas[replica].set_draining(name, draining))

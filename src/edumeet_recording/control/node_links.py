@@ -82,8 +82,8 @@ async def apply_heartbeat(commands: CaptureCommands, node_id: str, beat: Heartbe
     """A single node's heartbeat, all of it at once."""
     for report in beat.captures:
         await commands.report(node_id, report)
-    await store_beats(commands.db, {node_id: beat.load}, [stats_row(node_id, report) for report in beat.captures])
     await renew(commands.db, commands.settings, node_id, beat.finalizing)
+    await store_beats(commands.db, {node_id: beat.load}, [stats_row(node_id, report) for report in beat.captures])
 
 
 async def next_of(queue: asyncio.Queue[T]) -> list[T]:
@@ -239,12 +239,14 @@ class NodeLinks:
         session.applied(report)
 
     async def _heartbeat(self, session: NodeSession, beat: Heartbeat) -> None:
-        """After the reports: what a stream did before is told by the numbers that are kept."""
+        """After the reports: what a stream did before is told by the numbers that are kept; and after the leases, for
+        who was heard and renewed none has none.
+        """
+        await renew(self._db, self._commands.settings, session.node_id, beat.finalizing)
         self._beats[session.node_id] = beat.load
         for report in beat.captures:
             self._stats[report.capture_id] = stats_row(session.node_id, report)
         session.forget({report.capture_id for report in beat.captures})
-        await renew(self._db, self._commands.settings, session.node_id, beat.finalizing)
 
     async def _write(self, session: NodeSession) -> None:
         while True:

@@ -1,6 +1,6 @@
 """Finalization as a queue with leases: which node makes which file, and what came of it."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.transitions import NOT_TWICE, limits_of, retry_at, signal
@@ -15,6 +15,9 @@ LATE_MEDIA_CALM_S = 10.0
 """A file is made anew once nothing more has come for so long."""
 STORAGE_PAUSE_S = 10.0
 """Between attempts while the storage is away. They do not count until the job's deadline."""
+FINALIZERS_LOST_AT_MOST = 6
+"""Nodes that ended in the midst of one job. More patience than with failures, for a node may end by any cause; but each
+takes what it recorded with it, should it be the job that ends them."""
 LATE_MEDIA = "a node has shipped media after the file was made"
 
 
@@ -50,14 +53,18 @@ async def late_media_tick(db: Transactor, settings: OrchestratorSettings) -> Non
 async def _assign(tx: Tx, settings: OrchestratorSettings, job: Job) -> None:
     if job.processing_lease_until is not None and job.processing_lease_until > tx.now:
         return
-    if job.attempts >= settings.processing_attempts:
-        detail = f"{job.attempts} attempts, the last one gave no sign of life"
-        await _give_up(tx, settings, job, detail)
-        return
-    known = await nodes.finalizers(tx.conn, tx.now)
+    if job.processing_node_id is not None:
+        lost = job.processing_node_id
+        released = await _finalizer_lost(tx, settings, job, f"node {lost} gave no sign of life", again=tx.now)
+        await _free(tx, lost)
+        if released is None:
+            return
+        job = released
+    known = await nodes.finalizers(tx.conn)
     regions = ranked(job.region, {each.region for each in known}, job.allowed_regions, settings.spill)
     gpu = uses_gpu(job.options, (stream.codec for stream in job.rtp_streams))
-    finalizer = choose(known, regions, await captures.storages_of_job(tx.conn, job.id), gpu=gpu)
+    storages = await captures.storages_of_job(tx.conn, job.id)
+    finalizer = choose(known, regions, storages, gpu=gpu, tried=job.finalizers_tried)
     if finalizer is None:
         return
     storage = nearest_storage(
@@ -70,9 +77,8 @@ async def _assign(tx: Tx, settings: OrchestratorSettings, job: Job) -> None:
     )
     if attempt is None:
         return
-    for node_id in sorted({finalizer.id, job.processing_node_id or finalizer.id}):
-        await nodes.raise_revision(tx.conn, node_id)
-        tx.hint(Channel.NODE, node_id)
+    await nodes.raise_revision(tx.conn, finalizer.id)
+    tx.hint(Channel.NODE, finalizer.id)
 
 
 async def task_of(tx: Tx, job: Job) -> FinalizeTask:
@@ -133,15 +139,23 @@ async def finalize_failed(db: Transactor, settings: OrchestratorSettings, node_i
         elif failed.unavailable and job.deadline is not None and tx.now < job.deadline:
             again = tx.now + timedelta(seconds=STORAGE_PAUSE_S)
             await jobs.release_processing(
-                tx.conn, job.id, failed.attempt, not_before=again, detail=failed.error, counts=False, now=tx.now
+                tx.conn,
+                job.id,
+                failed.attempt,
+                not_before=again,
+                detail=failed.error,
+                blamed="surroundings",
+                now=tx.now,
             )
+        elif failed.finalizer_lost:
+            again = retry_at(job.finalizers_lost, tx.now)
+            await _finalizer_lost(tx, settings, job, f"node {node_id}: {failed.error}", again=again)
         elif failed.retryable and job.attempts < settings.processing_attempts:
             again = retry_at(job.attempts, tx.now)
             await jobs.release_processing(
-                tx.conn, job.id, failed.attempt, not_before=again, detail=failed.error, counts=True, now=tx.now
+                tx.conn, job.id, failed.attempt, not_before=again, detail=failed.error, blamed="job", now=tx.now
             )
-            data = {"attempt": failed.attempt, "error": failed.error}
-            await jobs.note(tx.conn, job.id, event="finalize_retry", now=tx.now, data=data)
+            await _note_retry(tx, job, failed.error)
         else:
             await _give_up(tx, settings, job, failed.error)
         await _free(tx, node_id)
@@ -154,6 +168,26 @@ async def _held(tx: Tx, node_id: str, job_id: str, attempt: int) -> Job | None:
     if job is None or (job.processing_node_id, job.processing_attempt) != (node_id, attempt):
         return None
     return job if job.status is JobStatus.PROCESSING else None
+
+
+async def _finalizer_lost(
+    tx: Tx, settings: OrchestratorSettings, job: Job, error: str, *, again: datetime
+) -> Job | None:
+    """A node ended in the midst of it: another one tries, which costs no attempt; None where too many ended so."""
+    if job.finalizers_lost + 1 >= FINALIZERS_LOST_AT_MOST:
+        await _give_up(tx, settings, job, f"{FINALIZERS_LOST_AT_MOST} nodes ended while they made the file: {error}")
+        return None
+    await jobs.release_processing(
+        tx.conn, job.id, job.processing_attempt, not_before=again, detail=error, blamed="finalizer", now=tx.now
+    )
+    await _note_retry(tx, job, error)
+    return await jobs.locked(tx.conn, job.id)
+
+
+async def _note_retry(tx: Tx, job: Job, error: str) -> None:
+    data = {"attempt": job.processing_attempt, "error": error}
+    await jobs.note(tx.conn, job.id, event="finalize_retry", now=tx.now, data=data)
+    tx.hint(Channel.EVENTS)
 
 
 async def _give_up(tx: Tx, settings: OrchestratorSettings, job: Job, error: str) -> None:

@@ -1,6 +1,6 @@
 """Which node makes a file: one that may, that reaches the tape, nearby, with a GPU only where that is of use; pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from edumeet_recording.domain.codecs import COPYABLE, Codec, Container, CopyPolicy, Kind, kind_of
@@ -28,12 +28,22 @@ def uses_gpu(options: JobOptions, codecs: Iterable[Codec]) -> bool:
 
 
 def choose(
-    finalizers: Iterable[Finalizer], regions: Sequence[tuple[str, float]], storages: frozenset[str], *, gpu: bool
+    finalizers: Iterable[Finalizer],
+    regions: Sequence[tuple[str, float]],
+    storages: frozenset[str],
+    *,
+    gpu: bool,
+    tried: Collection[str] = (),
 ) -> Finalizer | None:
     """The best of `finalizers` for a job; None where none has a slot, is allowed, and reaches all of `storages`.
 
-    `regions`: those it may be in, best first (`domain/regions.py`).
+    `regions`: those it may be in, best first (`domain/regions.py`). `tried`: nodes where it came to nothing, which get
+    it again only where there is no other.
     """
     rank = {region: place for place, (region, _) in enumerate(regions)}
     able = (each for each in finalizers if each.free_slots > 0 and each.region in rank and storages <= each.storages)
-    return min(able, key=lambda each: (rank[each.region], each.has_gpu != gpu, -each.free_slots, each.id), default=None)
+    return min(
+        able,
+        key=lambda each: (each.id in tried, rank[each.region], each.has_gpu != gpu, -each.free_slots, each.id),
+        default=None,
+    )

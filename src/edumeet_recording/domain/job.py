@@ -164,6 +164,8 @@ class Job:
     processing_node_id: str | None
     processing_attempt: int
     processing_lease_until: datetime | None
+    finalizers_lost: int
+    finalizers_tried: tuple[str, ...]
     file_key: str | None
     file_storage: str
     legal_hold: bool
@@ -212,6 +214,8 @@ def accepted(
         processing_node_id=None,
         processing_attempt=0,
         processing_lease_until=None,
+        finalizers_lost=0,
+        finalizers_tried=(),
         file_key=None,
         file_storage="",
         legal_hold=False,

@@ -75,12 +75,15 @@ async def assemble(
     except NotCopyable as error:
         return _failed(task, str(error), retryable=False)
     except TranscodeFailed as error:
-        return _failed(task, f"the disk is full: {error}" if error.disk_full else str(error))
+        return _disk_full(task, error) if error.disk_full else _failed(task, str(error))
     except OrchestratorError as error:
         return _failed(task, error.message, unavailable=isinstance(error, Unavailable))
     except (FFmpegError, OSError) as error:
-        full = error.errno == errno.ENOSPC
-        return _failed(task, f"the disk is full: {error}" if full else str(error))
+        return _disk_full(task, error) if error.errno == errno.ENOSPC else _failed(task, str(error))
+
+
+def _disk_full(task: FinalizeTask, error: Exception) -> FinalizeFailed:
+    return _failed(task, f"the disk is full: {error}", unavailable=True)
 
 
 def _failed(

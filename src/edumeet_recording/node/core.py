@@ -142,7 +142,7 @@ class NodeCore:
             instructions += [ShipChunk(chunk, capture.key(chunk.seq)) for chunk in adopted.chunks]
         for left in event.left:
             instructions += self._left(left)
-        return instructions
+        return instructions + [self._unfinished(task) for task in event.unfinished if task not in self._ended]
 
     def _remember(self, event: Started) -> None:
         """What the journal tells of ended captures and finalizations; a stored chunk needs nothing more here."""
@@ -154,6 +154,16 @@ class NodeCore:
                     self._ended.add((ended.job_id, ended.attempt))
                 case _:
                     pass
+
+    def _unfinished(self, task: _Task) -> Instruction:
+        """Not begun again unasked: it may be the task that ended us."""
+        self._ended.add(task)
+        job_id, attempt = task
+        return AppendJournal(
+            FinalizeFailed(
+                job_id=job_id, attempt=attempt, error="the node ended in the midst of it", finalizer_lost=True
+            )
+        )
 
     def _left(self, left: LeftCapture) -> list[Instruction]:
         if left.capture_id in self._over:

@@ -44,11 +44,15 @@ class AdoptedCapture:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """First event: what an earlier life left in spool and journal, and what goes on."""
+    """First event: what an earlier life left in spool and journal, and what goes on.
+
+    `unfinished`: finalizations in whose midst it ended, by job and attempt.
+    """
 
     left: tuple[LeftCapture, ...] = ()
     adopted: tuple[AdoptedCapture, ...] = ()
     journal: tuple[JournalEntry, ...] = ()
+    unfinished: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

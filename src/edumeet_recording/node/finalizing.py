@@ -20,6 +20,8 @@ from edumeet_recording.wire.node_link import FinalizeDone, FinalizeFailed, Final
 COMMAND = (sys.executable, "-m", "edumeet_recording.node.finalize")
 STOP_S = 2.0
 """Time between SIGTERM and SIGKILL."""
+_BETWEEN = "."
+"""Job, attempt, and what makes a work folder's name unique."""
 _TAIL_BYTES = 2000
 _LONGEST_LINE_BYTES = 16 * 1024 * 1024
 """The last line holds the whole report."""
@@ -36,7 +38,10 @@ _OUTCOME: TypeAdapter[FinalizeDone | FinalizeFailed] = TypeAdapter(
 
 
 class Finalizers:
-    """`work` is emptied first: an earlier life may have left things there. `tell` gets the core's events."""
+    """`work` is emptied first, and tells what an earlier life was at: `unfinished`, job and attempt.
+
+    `tell` gets the core's events.
+    """
 
     def __init__(
         self,
@@ -46,8 +51,15 @@ class Finalizers:
         command: Sequence[str] = COMMAND,
     ) -> None:
         work.mkdir(parents=True, exist_ok=True)
+        unfinished: list[tuple[str, int]] = []
         for left in work.iterdir():
+            match left.name.rsplit(_BETWEEN, 2):
+                case [job_id, attempt, _]:
+                    unfinished.append((job_id, int(attempt)))
+                case _:
+                    pass  # of a release that named no task
             shutil.rmtree(left, ignore_errors=True)
+        self.unfinished = tuple(unfinished)
         self._work = work
         self._environment = environment
         self._tell = tell
@@ -73,7 +85,8 @@ class Finalizers:
 
     async def _finalize(self, task: FinalizeTask) -> None:
         stop = self._stops[task.job_id, task.attempt]
-        with TemporaryDirectory(dir=self._work, ignore_cleanup_errors=True) as folder:
+        name = _BETWEEN.join((task.job_id, str(task.attempt), ""))
+        with TemporaryDirectory(prefix=name, dir=self._work, ignore_cleanup_errors=True) as folder:
             async with self._child(folder) as process, asyncio.TaskGroup() as group:
                 stopping = group.create_task(_stop_when(stop, process))
                 tail = group.create_task(_tail(process))

@@ -122,7 +122,7 @@ class _Node:
         adopted = await asyncio.to_thread(self.supervisor.adopt)
         held = {each.holding.assign.capture_id for each in adopted}
         left = await asyncio.to_thread(lambda: tuple(self.inventory.left(held)))
-        self.inbox.tell(Started(left, adopted, self.journal.pending))
+        self.inbox.tell(Started(left, adopted, self.journal.pending, self.finalizers.unfinished))
         web_stop = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             group.create_task(serve(self.app, self.listening, web_stop, lambda: None))

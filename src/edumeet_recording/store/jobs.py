@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import asyncpg
 
@@ -28,10 +28,12 @@ def job_of(row: asyncpg.Record) -> Job:
         rtp_streams=tuple(_stream_of(stream) for stream in row["rtp_streams"]),
         options=options_of(row["options"]),
         allowed_regions=None if row["allowed_regions"] is None else tuple(row["allowed_regions"]),
+        finalizers_tried=tuple(row["finalizers_tried"]),
     )
 
 
-_TYPED_COLUMNS = {"status", "rtp_streams", "options", "allowed_regions"}
+Blamed = Literal["job", "finalizer", "surroundings"]
+_TYPED_COLUMNS = {"status", "rtp_streams", "options", "allowed_regions", "finalizers_tried"}
 _PLAIN_COLUMNS = tuple(name for name in Job.__dataclass_fields__ if name not in _TYPED_COLUMNS)
 
 
@@ -245,16 +247,15 @@ async def lease_processing(
 
 
 async def release_processing(
-    conn: Connection, job_id: str, attempt: int, *, not_before: datetime, detail: str, counts: bool, now: datetime
-) -> bool:
-    """Take `job_id` from its finalizer; False where this attempt is not the present one.
+    conn: Connection, job_id: str, attempt: int, *, not_before: datetime, detail: str, blamed: Blamed, now: datetime
+) -> None:
+    """Take `job_id` from its finalizer, if this attempt is the present one.
 
-    `counts`: against the attempts that the job has.
+    `blamed`: what the attempt failed by; the job's own attempts and the finalizers that it lost are counted apart.
     """
-    released = await _sql.release_processing(
-        conn, id=job_id, attempt=attempt, not_before=not_before, detail=detail, counts=counts, now=now
+    await _sql.release_processing(
+        conn, id=job_id, attempt=attempt, not_before=not_before, detail=detail, blamed=blamed, now=now
     )
-    return released is not None
 
 
 async def renew_processing(

@@ -262,7 +262,7 @@ async def raise_revision(conn: Connection, node_id: str) -> None:
     await _sql.raise_revision(conn, id=node_id)
 
 
-async def finalizers(conn: Connection, now: datetime) -> list[Finalizer]:
+async def finalizers(conn: Connection) -> list[Finalizer]:
     """Healthy nodes with processing slots, the emptiest first."""
     return [
         Finalizer(
@@ -272,5 +272,5 @@ async def finalizers(conn: Connection, now: datetime) -> list[Finalizer]:
             row["has_gpu"],
             frozenset(row["storages"] or (DEFAULT_STORAGE,)),
         )
-        async for row in _sql.finalizers(conn, now=now)
+        async for row in _sql.finalizers(conn)
     ]

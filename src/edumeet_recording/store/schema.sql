@@ -251,6 +251,8 @@ CREATE TABLE public.recording_jobs (
     file_storage text DEFAULT ''::text NOT NULL,
     cost_bytes_per_s integer DEFAULT 0 NOT NULL,
     stock_taken_at timestamp with time zone,
+    finalizers_lost integer DEFAULT 0 NOT NULL,
+    finalizers_tried text[] DEFAULT '{}'::text[] NOT NULL,
     CONSTRAINT recording_jobs_completed_has_file CHECK (((status <> 'completed'::public.job_status) OR (file_key IS NOT NULL))),
     CONSTRAINT recording_jobs_cost_bytes_per_s_check CHECK ((cost_bytes_per_s >= 0)),
     CONSTRAINT recording_jobs_cost_mcpu_check CHECK ((cost_mcpu > 0)),

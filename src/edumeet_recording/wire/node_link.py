@@ -244,7 +244,8 @@ class FinalizeDone(Message):
 class FinalizeFailed(Message):
     """The attempt failed. `no_media`: nothing is on the tape. `retryable`: another attempt may succeed.
 
-    `unavailable`: the storage was away, which is no fault of this job's.
+    `unavailable`: the storage was away, or the disk full, which is no fault of this job's. `finalizer_lost`: the node
+    ended in the midst of it.
     """
 
     type: Literal["finalize_failed"] = "finalize_failed"
@@ -254,6 +255,7 @@ class FinalizeFailed(Message):
     no_media: bool = False
     retryable: bool = True
     unavailable: bool = False
+    finalizer_lost: bool = False
 
 
 JournalBody = Annotated[ChunkStored | CaptureDrained | FinalizeDone | FinalizeFailed, Field(discriminator="type")]

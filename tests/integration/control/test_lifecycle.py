@@ -7,11 +7,12 @@ from tests.integration.control.conftest import SETTINGS, Service
 
 from edumeet_recording.control.deadlines import deadline_tick
 from edumeet_recording.control.dispatch import dispatch_tick
-from edumeet_recording.control.processing import assign_tick, late_media_tick
+from edumeet_recording.control.node_links import apply_heartbeat
+from edumeet_recording.control.processing import FINALIZERS_LOST_AT_MOST, assign_tick, late_media_tick
 from edumeet_recording.domain.capture import CaptureState
 from edumeet_recording.domain.errors import Conflict, InvalidRequest, NoCapacity, NotFound
 from edumeet_recording.domain.job import Job, JobStatus, Reason
-from edumeet_recording.wire.node_link import CaptureReport, FinalizeDone, FinalizeFailed, Port
+from edumeet_recording.wire.node_link import CaptureReport, FinalizeDone, FinalizeFailed, Heartbeat, NodeLoad, Port
 
 
 def done(job_id: str, attempt: int = 1) -> FinalizeDone:
@@ -276,6 +277,60 @@ async def test_a_finalizer_that_dies_is_replaced_and_its_late_result_ignored(ser
     assert (await service.job(job_id)).status is JobStatus.PROCESSING
     await service.journal("node-2", done(job_id, 2))
     assert (await service.job(job_id)).file_key == f"recordings/{job_id}/2/recording.mp4"
+
+
+async def lease_runs_out(service: Service) -> None:
+    await service.pool.execute("UPDATE recording_jobs SET processing_lease_until = clock_timestamp() - interval '1 s'")
+
+
+async def beat(service: Service, node_id: str = "node-1") -> None:
+    await apply_heartbeat(service.captures, node_id, Heartbeat(load=NodeLoad()))
+
+
+async def test_lost_finalizers_cost_no_attempt_but_not_without_end(service: Service) -> None:
+    """A node may end by any cause, also by the job itself, as where its memory does not suffice."""
+    job_id = await recorded(service)
+    for lost in range(FINALIZERS_LOST_AT_MOST):
+        await assign_tick(service.commands.db, SETTINGS)
+        assert (await service.desired()).finalize[0].attempt == lost + 1
+        job = await service.job(job_id)
+        assert (job.attempts, job.finalizers_lost) == (1, lost)
+        await lease_runs_out(service)
+        await beat(service)
+    await assign_tick(service.commands.db, SETTINGS)
+    job = await service.job(job_id)
+    assert (job.status, job.reason) == (JobStatus.FAILED, Reason.FINALIZE_ERROR)
+    assert job.reason_detail is not None
+    assert "gave no sign of life" in job.reason_detail
+    assert (await service.events(job_id)).count("finalize_retry") == FINALIZERS_LOST_AT_MOST - 1
+    assert (await service.desired()).finalize == ()
+
+
+async def test_a_node_that_ended_in_the_midst_of_it_is_replaced_by_another(service: Service) -> None:
+    job_id = await recorded(service)
+    await assign_tick(service.commands.db, SETTINGS)
+    await service.node("node-2")
+    failed = FinalizeFailed(job_id=job_id, attempt=1, error="it ended", finalizer_lost=True)
+    await service.journal("node-1", failed)
+    await service.journal("node-1", failed)
+    await service.pool.execute("UPDATE recording_jobs SET not_before = NULL")
+    await assign_tick(service.commands.db, SETTINGS)
+    assert (await service.desired("node-2")).finalize[0].attempt == 2
+    job = await service.job(job_id)
+    assert (job.attempts, job.finalizers_lost, job.finalizers_tried) == (1, 1, ("node-1",))
+
+
+async def test_a_lease_that_nobody_could_renew_is_not_taken_for_a_finalizers_end(service: Service) -> None:
+    """After an outage the leader may look before any node was heard."""
+    await recorded(service)
+    await assign_tick(service.commands.db, SETTINGS)
+    await service.pool.execute("UPDATE ffmpeg_nodes SET last_heartbeat = last_heartbeat - interval '1 min'")
+    await lease_runs_out(service)
+    await assign_tick(service.commands.db, SETTINGS)
+    assert (await service.desired()).finalize[0].attempt == 1
+    await beat(service)
+    await assign_tick(service.commands.db, SETTINGS)
+    assert (await service.desired()).finalize[0].attempt == 2
 
 
 async def completed(service: Service) -> str:

@@ -77,3 +77,14 @@ async def test_no_child_outlives_the_node(tmp_path: Path) -> None:
         await eventually(lambda: told)
         assert children() - before
     assert not children() - before
+
+
+async def test_what_an_earlier_life_was_at_is_known_and_what_it_ended_is_not(tmp_path: Path) -> None:
+    async with finalizing(tmp_path, ECHO) as (_, told):
+        await eventually(lambda: ended(told))
+    assert Finalizers(tmp_path / "work", {}, told.append).unfinished == ()
+    async with finalizing(tmp_path, OBEYS) as (_, told):
+        await eventually(lambda: told)
+        (tmp_path / "work" / "of-an-older-release").mkdir()
+        assert Finalizers(tmp_path / "work", {}, told.append).unfinished == (("j1", 2),)
+    assert list((tmp_path / "work").iterdir()) == []

@@ -33,6 +33,12 @@ def test_a_gpu_is_for_those_who_encode(gpu: bool) -> None:
     assert choose(nodes[:1], REGIONS, DEFAULT, gpu=True) is nodes[0], "without one the processor does it"
 
 
+def test_where_it_came_to_nothing_it_is_tried_again_only_where_there_is_no_other() -> None:
+    near, far = replace(NODE, id="near", free_slots=9), replace(NODE, id="far", region="us")
+    assert choose([near, far], REGIONS, DEFAULT, gpu=False, tried=("near",)) is far
+    assert choose([near], REGIONS, DEFAULT, gpu=False, tried=("near",)) is near
+
+
 @pytest.mark.parametrize("change", [{"free_slots": 0}, {"region": "asia"}, {"storages": frozenset({"us"})}])
 def test_a_node_that_is_full_or_not_allowed_or_cannot_read_the_tape_is_none(change: dict[str, object]) -> None:
     assert choose([replace(NODE, **change)], REGIONS, DEFAULT, gpu=False) is None

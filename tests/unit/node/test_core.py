@@ -433,6 +433,15 @@ def test_what_the_journal_holds_is_not_done_again(core: NodeCore) -> None:
     assert core.reports == (report,)
 
 
+def test_a_finalization_in_whose_midst_the_node_ended_is_told_of_and_not_begun_again(core: NodeCore) -> None:
+    told = (JournalEntry(seq=1, body=FinalizeFailed(job_id="j2", attempt=4, error="no")),)
+    (journal,) = core.handle(Started(journal=told, unfinished=(("j1", 1), ("j2", 4))))
+    assert isinstance(journal, AppendJournal)
+    assert isinstance(journal.body, FinalizeFailed)
+    assert (journal.body.job_id, journal.body.attempt, journal.body.finalizer_lost) == ("j1", 1, True)
+    assert core.handle(desired(finalize=(TASK,))) == []
+
+
 def adopted(slot: int = 0, *, draining: bool = False) -> AdoptedCapture:
     """What a node that recorded c1 finds after its agent was killed: chunk 3 waits, chunk 4 is being written."""
     core = NodeCore(workers=2, slots=1)

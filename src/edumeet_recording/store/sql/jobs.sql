@@ -88,6 +88,8 @@ WITH job AS (
         late_media_at = CASE WHEN :status::text <> 'processing' THEN late_media_at END,
         processing_node_id = CASE WHEN :status::text <> 'processing' THEN processing_node_id END,
         processing_lease_until = CASE WHEN :status::text <> 'processing' THEN processing_lease_until END,
+        finalizers_lost = CASE WHEN :status::text <> 'processing' THEN finalizers_lost ELSE 0 END,
+        finalizers_tried = CASE WHEN :status::text <> 'processing' THEN finalizers_tried ELSE '{}' END,
         version = version + 1,
         event_seq = event_seq + 1,
         updated_at = :now
@@ -171,9 +173,13 @@ WHERE status = 'stopping'
       SELECT FROM captures c WHERE c.job_id = j.id AND c.state IN ('assigned', 'prepared', 'forwarding', 'receiving'));
 
 -- name: jobs_to_process
--- Jobs that need a finalizer: nobody has them, or the lease ran out.
-SELECT * FROM recording_jobs
-WHERE status = 'processing' AND (processing_node_id IS NULL OR processing_lease_until <= :now)
+-- Jobs that need a finalizer: nobody has them, or the lease ran out. A node that is thought healthy, and was not heard
+-- since, has yet to say what it is at: orchestrators or database may have been away.
+SELECT * FROM recording_jobs j
+WHERE status = 'processing'
+  AND (processing_node_id IS NULL OR processing_lease_until <= :now AND NOT EXISTS (
+      SELECT FROM ffmpeg_nodes n
+      WHERE n.id = j.processing_node_id AND n.is_healthy AND n.last_heartbeat <= j.processing_lease_until))
   AND (not_before IS NULL OR not_before <= :now)
 ORDER BY priority DESC, created_at;
 
@@ -186,14 +192,15 @@ UPDATE recording_jobs SET
 WHERE id = :id AND version = :version AND status = 'processing'
 RETURNING processing_attempt;
 
--- name: release_processing$
--- Take a job from its finalizer after a failed attempt; the next one not before a while.
+-- name: release_processing!
+-- Take a job from its finalizer after an attempt that came to nothing; the next one not before a while.
 UPDATE recording_jobs SET
     processing_node_id = NULL, processing_lease_until = NULL, not_before = :not_before, reason_detail = :detail,
-    attempts = CASE WHEN :counts THEN attempts ELSE attempts - 1 END,
+    attempts = attempts - (:blamed::text <> 'job')::int,
+    finalizers_lost = finalizers_lost + (:blamed::text = 'finalizer')::int,
+    finalizers_tried = array_append(array_remove(finalizers_tried, processing_node_id), processing_node_id),
     version = version + 1, updated_at = :now
-WHERE id = :id AND status = 'processing' AND processing_attempt = :attempt
-RETURNING id;
+WHERE id = :id AND status = 'processing' AND processing_attempt = :attempt;
 
 -- name: renew_processing!
 -- A sign of life of a finalizer.

@@ -192,8 +192,7 @@ UPDATE ffmpeg_nodes SET desired_revision = desired_revision + 1 WHERE id = :id;
 -- name: finalizers
 -- Nodes with free processing slots that do not leave, the emptiest first; draining ones where there are no others.
 SELECT n.id, n.region, n.storages, coalesce((n.specs ->> 'hasGPU')::boolean, false) AS has_gpu, n.processing_slots - (
-    SELECT count(*) FROM recording_jobs j WHERE j.status = 'processing' AND j.processing_node_id = n.id
-      AND j.processing_lease_until > :now) AS free_slots
+    SELECT count(*) FROM recording_jobs j WHERE j.status = 'processing' AND j.processing_node_id = n.id) AS free_slots
 FROM ffmpeg_nodes n
 WHERE n.deregistered_at IS NULL AND n.is_healthy AND n.processing_slots > 0
   AND (n.load ->> 'leaving')::boolean IS NOT TRUE
