@@ -2,8 +2,8 @@
 
 from edumeet_recording.store.migrate import run_sql_of
 
-revision = "0010"
-down_revision = "0009"
+revision = "0011"
+down_revision = "0010"
 
 
 def upgrade() -> None:
