@@ -5,6 +5,7 @@ import hashlib
 import random
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -59,6 +60,8 @@ class Shipper:
         """Until the store has refused to: then chunks are shipped side by side."""
         self._refused: dict[str, tuple[float, str]] = {}
         """By key: since when a chunk is refused, and why."""
+        self._back = asyncio.Event()
+        """Set where a chunk is taken while all of them were refused: who waits need not wait any longer."""
 
     def ship(self, closed: ChunkClosed, key: str, path: Path) -> None:
         """Queue the chunk at `path` for storage under `key`."""
@@ -115,9 +118,14 @@ class Shipper:
                 self._refused[key] = since, str(error)
                 _log.warning("chunk not stored yet", key=key, error=str(error), retry_in_s=round(pause, 1))
             else:
+                if len(self._refused) >= self._uploads:
+                    self._back.set()
+                    self._back = asyncio.Event()
                 self._refused.pop(key, None)
                 return sha256
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause * random.uniform(0.5, 1.0)):  # noqa: S311 - jitter, not a secret
+                    await self._back.wait()
             pause = min(2 * pause, LONGEST_PAUSE_S)
 
     async def _ship_once(self, key: str, path: Path) -> str:

@@ -120,3 +120,19 @@ async def test_a_store_that_is_away_is_told_of_and_gets_everything_once_it_is_ba
             assert {(await shipped.get())[1].seq for _ in range(40)} == set(range(40))
     assert store.objects == {f"k{seq}": f"tape {seq}".encode() for seq in range(40)}
     assert shipper.trouble(now + 60) is None
+
+
+async def test_once_the_store_is_back_nobody_waits_any_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    factors = [60.0, 60.0, 60.0, 0.01]
+    monkeypatch.setattr(module, "FIRST_PAUSE_S", 1.0)
+    monkeypatch.setattr(module.random, "uniform", lambda *_: factors.pop(0))
+    store = Store("", *["away"] * 4)
+    path = tmp_path / "0.tape"
+    path.write_bytes(DATA)
+    async with shipping(store) as (shipper, shipped):
+        shipper.ship(CLOSED, "first", path)
+        await asyncio.wait_for(shipped.get(), 5)
+        for seq in range(4):
+            shipper.ship(replace(CLOSED, seq=seq), f"k{seq}", path)
+        async with asyncio.timeout(5):
+            assert {(await shipped.get())[1].seq for _ in range(4)} == set(range(4))
