@@ -30,6 +30,7 @@ from edumeet_recording.sim.processes import own_process, process
 from edumeet_recording.sim.room_server import SimulatedRoomServer, SimulatorOptions
 
 ROOM_SERVER = "room-server-1"
+TENANT = "university"
 BUCKET = "recordings"
 READY_TIMEOUT_S = 60.0
 _KEYS = {"STORAGE_ACCESS_KEY": "an-access-key", "STORAGE_SECRET_KEY": "a-secret-key"}
@@ -42,13 +43,15 @@ _LEADS, _LEADS_NO_MORE = '"leading"', '"leadership_lost"'
 class Plan:
     """What is to be there. `s3`: an S3 server, else a folder; settings are by variable, over what the parts need.
 
-    `first_port`: from there on each node has 400 UDP ports of its own.
+    `first_port`: from there on each node has 400 UDP ports of its own. Nodes are in `regions` in turn, the room server
+    in the first.
     """
 
     replicas: int = 1
     nodes: int = 2
     s3: bool = False
     first_port: int = 41_000
+    regions: tuple[str, ...] = ("default",)
     orchestrator_settings: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     node_settings: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -87,6 +90,8 @@ class Deployment:
     nodes: dict[str, NodePart]
     rooms: SimulatedRoomServer
     client: RecordingClient
+    tenant: RecordingClient
+    """Sees, and starts, what is the tenant's."""
 
     @property
     def dsn(self) -> str:
@@ -149,10 +154,10 @@ class _Builder:
         orchestrators = await self._orchestrators(stack, behind, storage)
         ports = [urlsplit(each.answer["url"]).port or 0 for each in orchestrators.values()]
         api_net.targets = ports
-        options = SimulatorOptions(server_id=ROOM_SERVER, orchestrator_url=api_net.url, peers={})
+        options = SimulatorOptions(
+            server_id=ROOM_SERVER, region=self.plan.regions[0], orchestrator_url=api_net.url, peers={}
+        )
         rooms = await stack.enter_async_context(SimulatedRoomServer(options))
-        now = time.time_ns() / 1e9
-        token = issue_token(self.jwt_secret, subject="faults", scopes=tuple(Scope), tenant=None, ttl_s=86400, now=now)
         return Deployment(
             folder=self.folder,
             diary=self.diary,
@@ -166,8 +171,13 @@ class _Builder:
                 each.part.name: each for each in [await self._node(stack, n, ports, storage) for n in self._numbers]
             },
             rooms=rooms,
-            client=await stack.enter_async_context(RecordingClient(api_net.url, token)),
+            client=await stack.enter_async_context(RecordingClient(api_net.url, self._token(None))),
+            tenant=await stack.enter_async_context(RecordingClient(api_net.url, self._token(TENANT))),
         )
+
+    def _token(self, tenant: str | None) -> str:
+        now, scopes = time.time_ns() / 1e9, tuple(Scope)
+        return issue_token(self.jwt_secret, subject="faults", scopes=scopes, tenant=tenant, ttl_s=86400, now=now)
 
     @property
     def _numbers(self) -> range:
@@ -223,6 +233,7 @@ class _Builder:
             "ORCHESTRATOR_URL": link_net.url,
             "STATE_DIR": str(self.folder / name / "state"),
             "NODE_ID": name,
+            "NODE_REGION": self.plan.regions[(number - 1) % len(self.plan.regions)],
             # as if each were a machine of its own
             "NODE_FAILURE_DOMAIN": name,
             "RTP_PORT_MIN": str(ports[0]),
