@@ -1,10 +1,12 @@
 """Puts the API together."""
 
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.responses import HTMLResponse
 
 from edumeet_recording.api import (
     downloads,
@@ -14,6 +16,7 @@ from edumeet_recording.api import (
     metrics,
     nodes,
     recordings,
+    reference,
     reports,
     scaling,
     tenants,
@@ -41,10 +44,21 @@ def create_app(deps: ApiDeps) -> FastAPI:
 
 def bare_app() -> FastAPI:
     """The endpoints without what they act through: enough to describe them."""
-    app = FastAPI(title="eduMEET Recording Orchestrator", version=VERSION, description=DESCRIPTION, redoc_url=None)
+    app = FastAPI(
+        title="eduMEET Recording Orchestrator", version=VERSION, description=DESCRIPTION, docs_url=None, redoc_url=None
+    )
     for part in (recordings, reports, downloads, nodes, metrics, scaling, health, links, watch, webhooks, tenants):
         app.include_router(part.router)
     app.openapi = lambda: openapi_of(app)
+
+    @cache
+    def text() -> str:
+        return reference.page(openapi_of(app))
+
+    @app.get("/docs", include_in_schema=False)
+    def docs() -> HTMLResponse:  # no coroutine: the first one takes its time, in a thread
+        return HTMLResponse(text(), headers={"Content-Security-Policy": reference.SECURITY_POLICY})
+
     return app
 
 

@@ -67,7 +67,7 @@ ENDPOINTS = [
     ("GET", "/api/scaling/history", Scope.METRICS_READ),
     ("GET", "/api/scaling/alerts", Scope.METRICS_READ),
 ]
-OPEN = {"/health", "/health/ready", "/openapi.json", "/docs", "/docs/oauth2-redirect"}
+OPEN = {"/health", "/health/ready", "/openapi.json", "/docs"}
 BY_NODE_TOKEN = {
     "/api/nodes/room-servers/register",
     "/api/nodes/room-servers/heartbeat",
