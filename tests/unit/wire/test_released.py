@@ -109,6 +109,7 @@ def test_a_watcher_is_understood(message: dict[str, Any]) -> None:
 
 def test_webhooks_are_signed_alike() -> None:
     told = recorded("webhooks.json")
+    assert told["deliveries"]
     for delivery in told["deliveries"]:
         headers, body = delivery["headers"], delivery["body"]
         signed = webhooks.signature(
