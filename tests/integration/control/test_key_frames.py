@@ -97,7 +97,7 @@ async def test_the_replica_with_the_room_servers_link_asks_and_no_other(service:
     links = RoomLinks(db, "other", 5.0)
     other = ForwardingLoop(db, db, links, lambda _url: unlinked, lambda: False, asyncio.TaskGroup())
     async with linked(links, "room-server-1") as wire:
-        await eventually(lambda: links.linked)
+        await eventually(lambda: service.pool.fetchval("SELECT forwarding = 'unconfirmed' FROM captures"))
         await service.pool.execute("UPDATE captures SET forwarding = 'configured'")
         await say(service, overdue=True)
         await tick(leader)
