@@ -1,4 +1,4 @@
-"""What `edumeet-recording node --calibrate` found out about a machine, and a node has learned since; kept with its state."""
+"""What `edumeet-recording node --calibrate` found out about a machine, or its node has learned; kept with its state."""
 
 import os
 import time
