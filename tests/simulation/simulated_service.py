@@ -18,6 +18,7 @@ from edumeet_recording.control.health import HealthLoop
 from edumeet_recording.control.node_links import apply_heartbeat, desired_of
 from edumeet_recording.control.processing import assign_tick, late_media_tick
 from edumeet_recording.control.redundancy import standby_tick
+from edumeet_recording.control.starts import Starts
 from edumeet_recording.domain.request import FFmpegNodeRegistration, RoomServerRegistration
 from edumeet_recording.store import nodes
 from edumeet_recording.store.db import Connection, Pool
@@ -65,13 +66,13 @@ class SimulatedService:
         for _ in range(2):
             db = ClockedTransactor(self.pool, self.clock)
             fleet = LiveFleet(db, SETTINGS.placement_strategy)
-            self.replicas.append(Commands(db, SETTINGS, CaptureCommands(db, SETTINGS), fleet))
+            self.replicas.append(Commands(db, SETTINGS, CaptureCommands(db, SETTINGS), Starts(db, SETTINGS, fleet)))
         leader = self.replicas[LEADER]
         client = httpx2.AsyncClient(transport=httpx2.MockTransport(self._probed))
         self.ticks = {
-            "dispatch": partial(dispatch_tick, leader.db, SETTINGS, leader.fleet),
-            "standby": partial(standby_tick, leader.db, SETTINGS, leader.fleet),
-            "drain": partial(drain_tick, leader.db, SETTINGS, leader.fleet),
+            "dispatch": partial(dispatch_tick, leader.db, SETTINGS, leader.starts.fleet),
+            "standby": partial(standby_tick, leader.db, SETTINGS, leader.starts.fleet),
+            "drain": partial(drain_tick, leader.db, SETTINGS, leader.starts.fleet),
             "processing": partial(assign_tick, leader.db, SETTINGS),
             "late_media": partial(late_media_tick, leader.db, SETTINGS),
             "deadlines": partial(deadline_tick, leader.db, SETTINGS),

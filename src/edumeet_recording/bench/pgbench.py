@@ -12,11 +12,10 @@ from edumeet_recording.bench.replica import STILL_NODE, STILL_NODES
 from edumeet_recording.domain.errors import Unavailable
 from edumeet_recording.store.embedded import program
 
-_ID = re.compile(r"[0-9a-f]{32}")
 _PLACE = re.compile(r"\$(\d+)")
 _TPS = re.compile(r"^tps = ([\d.]+)", re.MULTILINE)
-_NODE = re.compile(rf"{STILL_NODE}\d+")
-_LOCK = re.compile(r"(?<=pg_advisory_xact_lock\()-?\d+")
+_CHANGING = re.compile(rf"(?<![0-9a-fx])(?P<r>[0-9a-f]{{32}})(?![0-9a-f])|(?P<n>{STILL_NODE})\d+")
+"""An id, and a node: `:r` and `:n` of the script, behind what stays."""
 _RANDOM = f"\\set r random(1, 1000000000000)\n\\set n random(0, {STILL_NODES - 1})\n"
 
 
@@ -29,9 +28,9 @@ class Statement:
     types: tuple[str, ...] = ()
 
     def as_script(self) -> str:
-        """One line of pgbench: ids that were made for this one time, and the lock of them, are made anew each time."""
+        """One line of pgbench: ids that were made for this one time are made anew each time."""
         literals = [f"{_literal(value, kind)}::{kind}" for value, kind in zip(self.values, self.types, strict=True)]
-        text = _PLACE.sub(lambda found: literals[int(found[1]) - 1], _LOCK.sub(":r", self.text))
+        text = _PLACE.sub(lambda found: literals[int(found[1]) - 1], self.text)
         return " ".join(text.split()).rstrip(";") + ";\n"
 
 
@@ -59,7 +58,7 @@ def _literal(value: object, kind: str) -> str:
     if value is None:
         return "NULL"
     if kind in ("json", "jsonb"):
-        return _quoted(json.dumps(value))
+        return _text(json.dumps(value))
     match value:
         case bytes():
             return f"'\\x{value.hex()}'"
@@ -71,9 +70,14 @@ def _literal(value: object, kind: str) -> str:
 
 def _text(value: str) -> str:
     """Other ids each time, and any of the nodes."""
-    if _NODE.fullmatch(value):
-        return f"({_quoted(STILL_NODE)} || :n)"
-    return f"({_quoted(value)} || :r)" if _ID.search(value) else _quoted(value)
+    pieces: list[str] = []
+    at = 0
+    for found in _CHANGING.finditer(value):
+        pieces += [_quoted(value[at : found.end(found.lastgroup or 0)]), f":{found.lastgroup}"]
+        at = found.end()
+    if at < len(value) or not pieces:
+        pieces.append(_quoted(value[at:]))
+    return pieces[0] if len(pieces) == 1 else f"({' || '.join(pieces)})"
 
 
 def _quoted(text: str) -> str:

@@ -14,14 +14,13 @@ from edumeet_recording.api.new_recording import new_job
 from edumeet_recording.bench.pgbench import Statement, script_of, transactions_a_second
 from edumeet_recording.bench.replica import ROOM_SERVER, replica, still_fleet
 from edumeet_recording.config import OrchestratorSettings
-from edumeet_recording.control.captures import CaptureCommands
-from edumeet_recording.control.commands import Commands
 from edumeet_recording.control.fleet import LiveFleet
+from edumeet_recording.control.starts import Starts
 from edumeet_recording.domain.errors import Unavailable
 from edumeet_recording.sim.fleet.figures import percentile
 from edumeet_recording.sim.fleet.http import LeanClient
 from edumeet_recording.store import views
-from edumeet_recording.store.db import Connection, open_pool
+from edumeet_recording.store.db import open_pool
 from edumeet_recording.store.notify import Notifier
 from edumeet_recording.store.transaction import Transactor
 from edumeet_recording.wire.http import StartRecording
@@ -31,7 +30,7 @@ WARM_UP = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Starts:
+class Measured:
     """`cpu_ms`: processor time of the replica for one of them."""
 
     a_second: float
@@ -40,7 +39,7 @@ class Starts:
     pgbench_a_second: float
 
 
-async def measure(folder: Path, seconds: float) -> Starts:
+async def measure(folder: Path, seconds: float) -> Measured:
     """As many starts as can be; then the same statements by pgbench on the same database, nobody else at work."""
     took_s: list[float] = []
     # nobody opens ports here, and none is to be blamed for it
@@ -55,7 +54,7 @@ async def measure(folder: Path, seconds: float) -> Starts:
             script = script_of(await _statements(there.dsn))
         await there.process.end()
         alone = await transactions_a_second(there.dsn, script, folder, CALLERS, seconds)
-    return Starts(len(took_s) / elapsed, percentile(took_s, 0.99) * 1000, cpu_s / len(took_s) * 1000, alone)
+    return Measured(len(took_s) / elapsed, percentile(took_s, 0.99) * 1000, cpu_s / len(took_s) * 1000, alone)
 
 
 async def _load(caller: LeanClient, took_s: list[float], most: int | None, seconds: float) -> None:
@@ -108,7 +107,7 @@ async def _statements(dsn: str) -> list[Statement]:
     written: list[Statement] = []
     async with open_pool(dsn, 1) as pool:
         db = Transactor(pool, Notifier(dsn))
-        commands = Commands(db, settings, CaptureCommands(db, settings), LiveFleet(db, settings.placement_strategy))
+        commands = Starts(db, settings, LiveFleet(db, settings.placement_strategy))
         await commands.start(new_job(StartRecording.model_validate_json(_body(uuid4().hex)), caller, None))
 
         def write_down(query: Any) -> None:
@@ -123,11 +122,5 @@ async def _statements(dsn: str) -> list[Statement]:
             await views.recording(conn, job_id, None)
             await asyncio.sleep(0)  # the logger is called in the loop's next turn
             said = tuple(written)
-            return [replace(each, types=await _types(conn, each)) for each in said]
-
-
-async def _types(conn: Connection, statement: Statement) -> tuple[str, ...]:
-    """Of its values; without any, several statements may be sent as one, which cannot be prepared."""
-    if not statement.values:
-        return ()
-    return tuple(kind.name for kind in (await conn.prepare(statement.text)).get_parameters())
+            kinds = [[kind.name for kind in (await conn.prepare(each.text)).get_parameters()] for each in said]
+    return [replace(each, types=tuple(names)) for each, names in zip(said, kinds, strict=True)]

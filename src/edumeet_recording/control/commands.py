@@ -3,30 +3,22 @@
 import hashlib
 import hmac
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from uuid import uuid4
 
 import structlog
 
 from edumeet_recording.config import OrchestratorSettings
-from edumeet_recording.control.admission import check_queue, check_quota
 from edumeet_recording.control.captures import CaptureCommands
 from edumeet_recording.control.conduct import forgive
-from edumeet_recording.control.dispatch import new_capture, place_job, placement_request
-from edumeet_recording.control.fleet import LiveFleet
 from edumeet_recording.control.node_links import apply_heartbeat, desired_of
-from edumeet_recording.control.redundancy import place_standby
 from edumeet_recording.control.room_servers import room_server_back
+from edumeet_recording.control.starts import Starts
 from edumeet_recording.control.transitions import end_recording, limits_of, signal
-from edumeet_recording.domain.capture import CaptureRole
-from edumeet_recording.domain.codecs import Kind
-from edumeet_recording.domain.deadlines import deadline_after
-from edumeet_recording.domain.errors import Conflict, InvalidRequest, NotFound, Unauthenticated
-from edumeet_recording.domain.job import FINAL, Job, JobSignal, JobStatus, Reason, accepted
+from edumeet_recording.domain.errors import Conflict, NotFound, Unauthenticated
+from edumeet_recording.domain.job import FINAL, Job, JobSignal, JobStatus, Reason
 from edumeet_recording.domain.liveness import Verdict
-from edumeet_recording.domain.price import capacity_mcpu, price
-from edumeet_recording.domain.regions import allowed_storages, both
+from edumeet_recording.domain.price import capacity_mcpu
 from edumeet_recording.domain.request import (
     FFmpegNodeRegistration,
     NewJob,
@@ -36,7 +28,6 @@ from edumeet_recording.domain.request import (
 )
 from edumeet_recording.domain.tenant import Tenant
 from edumeet_recording.store import captures, jobs, nodes, tenants
-from edumeet_recording.store.jobs import Circumstances
 from edumeet_recording.store.nodes import NodeKind, NodeRecord
 from edumeet_recording.store.transaction import Channel, Transactor, Tx
 from edumeet_recording.wire.node_link import HeartbeatAnswer, HeartbeatPost
@@ -53,72 +44,11 @@ class Commands:
     db: Transactor
     settings: OrchestratorSettings
     captures: CaptureCommands
-    fleet: LiveFleet
+    starts: Starts
 
     async def start(self, new: NewJob) -> StartOutcome:
         """Accept a recording and place it at once where a node is free; else it waits in the queue."""
-
-        async def work(tx: Tx) -> StartOutcome:
-            now = await jobs.circumstances(tx.conn, new)
-            if now.earlier is not None:
-                return _repeated(new, *now.earlier)
-            job = self._accepted(tx, new, now)
-            await check_quota(tx, now.tenant)
-            if not await self._place_at_once(tx, new, job, now.room_nodes):
-                await self._enqueue(tx, new, job, now.tenant)
-            tx.hint(Channel.EVENTS)
-            return StartOutcome(job.id, created=True)
-
-        outcome = await self.db.run(work, alone=jobs.peer_lock(new))
-        if outcome.created and new.options.redundancy > 1:
-            # apart: a transaction that claims two nodes could wait in a circle with another
-            await self.db.run(lambda tx: place_standby(tx, self.settings, self.fleet, outcome.job_id))
-        return outcome
-
-    def _accepted(self, tx: Tx, new: NewJob, now: Circumstances) -> Job:
-        if now.region is None:
-            message = f"room server {new.room_server_id} is not registered"
-            raise InvalidRequest(message, code="unknown_room_server", field="roomServerId")
-        if now.running is not None and not new.allow_parallel:
-            message = f"peer {new.peer_id} is already recorded by job {now.running}; allowParallel permits another"
-            raise Conflict(message, code="already_recording", field="peerId")
-        wanted = {Kind.AUDIO: new.options.include_audio, Kind.VIDEO: new.options.include_video}
-        encrypted = new.forwarding == "room-server" and self.settings.room_server_srtp != "none"
-        return accepted(
-            new,
-            job_id=uuid4().hex,
-            region=now.region,
-            price=price((stream for stream in new.rtp_streams if wanted[stream.kind]), encrypted=encrypted),
-            allowed_regions=self._allowed_regions(new, now.tenant),
-            deadline=deadline_after(JobStatus.PENDING, tx.now, limits_of(self.settings)),
-            now=tx.now,
-        )
-
-    def _allowed_regions(self, new: NewJob, tenant: Tenant | None) -> tuple[str, ...] | None:
-        allowed = both(new.allowed_regions, tenant.allowed_regions if tenant else None)
-        if allowed is not None and not allowed_storages(self.settings.storage_regions, allowed):
-            where = ", ".join(allowed) or "any that the tenant may use"
-            raise InvalidRequest(f"there is no storage in {where}", code="region_not_allowed", field="allowedRegions")
-        return allowed
-
-    async def _place_at_once(self, tx: Tx, new: NewJob, job: Job, room_nodes: frozenset[str]) -> bool:
-        """Store the job with its capture on the best node, in one statement; False where that node is full already."""
-        request = placement_request(self.settings, self.fleet, job, room_nodes)
-        node, placement = await self.fleet.choose(tx, request)
-        if node is None:
-            return False
-        capture = new_capture(self.settings, job, CaptureRole.PRIMARY, node, placement)
-        begun = replace(job, deadline=deadline_after(JobStatus.INITIALIZING, tx.now, limits_of(self.settings)))
-        if await jobs.insert(tx.conn, new, begun, capture) is None:
-            return False
-        tx.hint(Channel.NODE, node.id)
-        return True
-
-    async def _enqueue(self, tx: Tx, new: NewJob, job: Job, tenant: Tenant | None) -> None:
-        """Store the job; it waits where no other node can take it, and the queue is not full."""
-        stored = await jobs.insert(tx.conn, new, job, None)
-        if stored is not None and not await place_job(tx, self.settings, self.fleet, stored):
-            await check_queue(tx, self.settings, tenant)
+        return await self.starts.start(new)
 
     async def stop(self, job_id: str, tenant: str | None) -> None:
         """End a recording and keep what was recorded; an ended job stays as it is."""
@@ -280,13 +210,6 @@ class Commands:
         )
         if was_away:
             await room_server_back(self.db, beat.server_id)
-
-
-def _repeated(new: NewJob, job_id: str, request_sha256: bytes) -> StartOutcome:
-    if request_sha256 != new.request_sha256:
-        message = "this Idempotency-Key was used with another body"
-        raise Conflict(message, code="idempotency_key_reused", field="Idempotency-Key")
-    return StartOutcome(job_id, created=False)
 
 
 async def _job_of(tx: Tx, job_id: str, tenant: str | None) -> Job:

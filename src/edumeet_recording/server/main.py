@@ -37,6 +37,7 @@ from edumeet_recording.control.redundancy import standby_tick
 from edumeet_recording.control.replicas import Replicas
 from edumeet_recording.control.retention import history_tick, retention_tick
 from edumeet_recording.control.room_links import RoomLinks
+from edumeet_recording.control.starts import Starts
 from edumeet_recording.control.webhooks import Webhooks
 from edumeet_recording.domain.errors import Unavailable
 from edumeet_recording.providers.base import Provider
@@ -105,7 +106,7 @@ async def run_orchestrator(
             led=replace(db, guard=leadership.guard),
             captures=captures,
             fleet=fleet,
-            commands=Commands(db, settings, captures, fleet),
+            commands=Commands(db, settings, captures, Starts(db, settings, fleet)),
             node_links=node_links,
             room_links=room_links,
             leadership=leadership,

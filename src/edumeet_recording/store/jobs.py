@@ -1,6 +1,6 @@
 """Recording jobs in PostgreSQL: insert, read, and compare-and-set with the event in the same statement."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from edumeet_recording.domain.tenant import Tenant
 from edumeet_recording.store.captures import NewCapture, stream_rows
 from edumeet_recording.store.db import Connection, load_queries
 from edumeet_recording.store.tenants import tenant_of
+from edumeet_recording.store.transaction import lock_key
 
 _sql = load_queries("jobs")
 
@@ -75,21 +76,40 @@ class Circumstances:
     tenant: Tenant | None
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A job that was accepted, to be stored; `capture` None: it is to wait."""
+
+    new: NewJob
+    job: Job
+    capture: NewCapture | None
+
+
 def peer_lock(new: NewJob) -> str:
     """What a start of the same peer waits for, so that two cannot both find it free (`Transactor.run`)."""
     return f"{new.room_server_id}\n{new.room_id}\n{new.peer_id}"
 
 
-async def circumstances(conn: Connection, new: NewJob) -> Circumstances:
-    """What is there when `new` is to start; the caller holds the `peer_lock`."""
-    row = await _sql.circumstances(
+async def lock_peers(conn: Connection, peers: Sequence[str]) -> set[str]:
+    """Those of some `peer_lock`s that nobody else holds; this transaction now does."""
+    keys = {lock_key(peer): peer for peer in peers}
+    return {keys[row["key"]] async for row in _sql.lock_peers(conn, keys=list(keys))}
+
+
+async def circumstances(conn: Connection, news: Sequence[NewJob]) -> list[Circumstances]:
+    """What is there when each of `news` is to start; the caller holds its `peer_lock`."""
+    rows = _sql.circumstances(
         conn,
-        key=new.idempotency_key,
-        tenant_id=new.tenant_id,
-        room_server_id=new.room_server_id,
-        room_id=new.room_id,
-        peer_id=new.peer_id,
+        keys=[new.idempotency_key for new in news],
+        tenant_ids=[new.tenant_id for new in news],
+        room_server_ids=[new.room_server_id for new in news],
+        room_ids=[new.room_id for new in news],
+        peer_ids=[new.peer_id for new in news],
     )
+    return [_circumstances_of(row) async for row in rows]
+
+
+def _circumstances_of(row: asyncpg.Record) -> Circumstances:
     return Circumstances(
         earlier=None if row["earlier_id"] is None else (row["earlier_id"], row["earlier_sha256"]),
         region=row["region"],
@@ -99,41 +119,45 @@ async def circumstances(conn: Connection, new: NewJob) -> Circumstances:
     )
 
 
-async def insert(conn: Connection, new: NewJob, job: Job, capture: NewCapture | None) -> Job | None:
-    """Store a job that was accepted, pending or with `capture`.
+async def insert(conn: Connection, starts: Iterable[Start]) -> None:
+    """Store jobs that were accepted, pending or with a capture on a node whose capacity was claimed."""
+    await _sql.insert_jobs(conn, starts=[_start_row(start) for start in starts])
 
-    None where the capacity of the capture's node is not free any more; then nothing is stored.
-    """
-    row = await _sql.insert_job(
-        conn,
-        id=job.id,
-        tenant_id=job.tenant_id,
-        room_server_id=job.room_server_id,
-        room_id=job.room_id,
-        peer_id=job.peer_id,
-        region=job.region,
-        allowed_regions=None if job.allowed_regions is None else list(job.allowed_regions),
-        peer_info=new.peer_info,
-        rtp_streams=[asdict(stream) for stream in job.rtp_streams],
-        options=asdict(job.options),
-        requester_info=new.requester_info,
-        requested_by=new.requested_by,
-        forwarding=job.forwarding,
-        priority=new.priority,
-        cost_mcpu=job.price.mcpu,
-        cost_bytes_per_s=job.price.bytes_per_s,
-        idempotency_key=new.idempotency_key,
-        request_sha256=new.request_sha256,
-        deadline=job.deadline,
-        now=job.created_at,
-        node_id=capture and capture.node_id,
-        capture_id=capture and capture.id,
-        streams=capture and stream_rows(capture.streams),
-        storage=capture and capture.storage,
-        placement=capture and capture.placement,
-        data=capture and capture.told,
-    )
-    return None if row is None else job_of(row)
+
+def _start_row(start: Start) -> dict[str, object]:
+    new, job, capture = start.new, start.job, start.capture
+    row: dict[str, object] = {
+        "id": job.id,
+        "tenant_id": job.tenant_id,
+        "room_server_id": job.room_server_id,
+        "room_id": job.room_id,
+        "peer_id": job.peer_id,
+        "region": job.region,
+        "allowed_regions": job.allowed_regions,
+        "peer_info": new.peer_info,
+        "rtp_streams": [asdict(stream) for stream in job.rtp_streams],
+        "options": asdict(job.options),
+        "requester_info": new.requester_info,
+        "requested_by": new.requested_by,
+        "forwarding": job.forwarding,
+        "priority": new.priority,
+        "cost_mcpu": job.price.mcpu,
+        "cost_bytes_per_s": job.price.bytes_per_s,
+        "idempotency_key": new.idempotency_key,
+        "request_sha256": f"\\x{new.request_sha256.hex()}",
+        "deadline": job.deadline and job.deadline.isoformat(),
+        "created_at": job.created_at.isoformat(),
+    }
+    if capture is not None:
+        row |= {
+            "node_id": capture.node_id,
+            "capture_id": capture.id,
+            "streams": stream_rows(capture.streams),
+            "storage": capture.storage,
+            "placement": capture.placement,
+            "told": capture.told,
+        }
+    return row
 
 
 async def locked(conn: Connection, job_id: str) -> Job | None:

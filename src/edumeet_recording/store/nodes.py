@@ -146,6 +146,18 @@ async def claim_capacity(conn: Connection, node_id: str, price: Price) -> bool:
     return claimed is not None
 
 
+async def claim_at_once(conn: Connection, claims: Sequence[tuple[str, Price]]) -> set[str]:
+    """Claim capacity of nodes, by id, for several captures at once; the nodes that could be claimed for all of theirs.
+
+    It waits for nobody: what somebody else is about to change counts as taken.
+    """
+    ids, prices = [node_id for node_id, _ in claims], [price for _, price in claims]
+    rows = _sql.claim_at_once(
+        conn, ids=ids, mcpu=[each.mcpu for each in prices], bytes_per_s=[each.bytes_per_s for each in prices]
+    )
+    return {row["id"] async for row in rows}
+
+
 async def store_heartbeats(conn: Connection, beats: list[dict[str, Any]], now: datetime) -> list[str]:
     """Heartbeats of many nodes, {id, load, accepts_captures}; the ids of those whose readiness changed."""
     return [

@@ -62,6 +62,11 @@ class Tx:
         self.hints.add((channel, payload))
 
 
+def lock_key(alone: str) -> int:
+    """The advisory lock that stands for some words."""
+    return int.from_bytes(blake2b(alone.encode(), digest_size=8).digest(), signed=True)
+
+
 @asynccontextmanager
 async def _transaction(conn: Connection, alone: str | None) -> AsyncGenerator[None]:
     """A transaction; its lock is taken in the round trip that begins it."""
@@ -69,9 +74,8 @@ async def _transaction(conn: Connection, alone: str | None) -> AsyncGenerator[No
         async with conn.transaction():
             yield
         return
-    key = int.from_bytes(blake2b(alone.encode(), digest_size=8).digest(), signed=True)
     try:
-        await conn.execute(f"BEGIN; SELECT pg_advisory_xact_lock({key})")
+        await conn.execute(f"BEGIN; SELECT pg_advisory_xact_lock({lock_key(alone)})")
         yield
     except BaseException:
         await _roll_back(conn)

@@ -22,6 +22,7 @@ from edumeet_recording.control.autoscale import Autoscaler
 from edumeet_recording.control.captures import CaptureCommands
 from edumeet_recording.control.commands import Commands
 from edumeet_recording.control.fleet import LiveFleet
+from edumeet_recording.control.starts import Starts
 from edumeet_recording.control.webhooks import Webhooks
 from edumeet_recording.providers.advisory import AdvisoryProvider
 from edumeet_recording.storage.objects import ObjectStore
@@ -56,7 +57,8 @@ def _orchestrator(db_pool: Pool, tmp_path: Path, outside: httpx2.AsyncClient) ->
         _env_file=None, jwt_secret=SECRET, queue_limit=2, storage_url=tmp_path.as_uri(), state_dir=tmp_path
     )
     db = Transactor(db_pool, Notifier("unused"))
-    commands = Commands(db, settings, CaptureCommands(db, settings), LiveFleet(db, settings.placement_strategy))
+    starts = Starts(db, settings, LiveFleet(db, settings.placement_strategy))
+    commands = Commands(db, settings, CaptureCommands(db, settings), starts)
     storage = ObjectStore.open(settings)
     deps = ApiDeps(
         settings=settings,

@@ -9,6 +9,7 @@ from edumeet_recording.control.captures import CaptureCommands
 from edumeet_recording.control.commands import Commands
 from edumeet_recording.control.fleet import LiveFleet
 from edumeet_recording.control.node_links import desired_of, store_beats
+from edumeet_recording.control.starts import Starts
 from edumeet_recording.domain.capture import CaptureState
 from edumeet_recording.domain.codecs import Codec, Container, Kind
 from edumeet_recording.domain.job import Job
@@ -68,7 +69,7 @@ class Service:
 
     @property
     def fleet(self) -> LiveFleet:
-        return self.commands.fleet
+        return self.commands.starts.fleet
 
     @property
     def captures(self) -> CaptureCommands:
@@ -159,7 +160,8 @@ def service_of(db_pool: Pool, settings: OrchestratorSettings) -> Service:
     """A replica without loops: tests tick what they need."""
     db = Transactor(db_pool, Notifier("unused"))
     captures = CaptureCommands(db, settings)
-    return Service(Commands(db, settings, captures, LiveFleet(db, settings.placement_strategy)), db_pool)
+    starts = Starts(db, settings, LiveFleet(db, settings.placement_strategy))
+    return Service(Commands(db, settings, captures, starts), db_pool)
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ async def test_starts_cancels_reports_and_heartbeats_at_once(service: Service) -
 async def test_starts_that_wait_for_the_first_look_at_the_fleet_all_find_a_node(service: Service) -> None:
     await service.room_server()
     await service.node()
-    service.commands.fleet.changed("")
+    service.fleet.changed("")
     async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         starts = [tasks.create_task(service.start(peer_id=f"peer-{number}")) for number in range(5)]
     assert {(await service.job(task.result())).status for task in starts} == {JobStatus.INITIALIZING}

@@ -58,16 +58,3 @@ async def test_two_replicas_that_believe_the_same_sell_a_node_once(known: Servic
         assert await nodes.claim_capacity(conn, "node-2", Price(0, 1, 1))
         await conn.execute("UPDATE ffmpeg_nodes SET capacity_bytes_per_s = 10 WHERE id = 'node-2'")
         assert [await nodes.claim_capacity(conn, "node-2", Price(0, 9, 9)) for _ in range(2)] == [True, False]
-
-
-async def test_a_start_is_two_statements_beside_begin_and_commit(known: Service) -> None:
-    said: list[str] = []
-    conns = [await known.pool.acquire() for _ in range(known.pool.get_size())]
-    for conn in conns:
-        conn.add_query_logger(lambda query: said.append(query.query))
-        await known.pool.release(conn)
-    await known.start(peer_id="a")
-    assert [text.split()[0].strip(";") for text in said] == ["BEGIN", "SELECT", "WITH", "COMMIT"]
-    conns = [await known.pool.acquire() for _ in range(known.pool.get_size())]
-    for conn in conns:
-        await known.pool.release(conn)

@@ -91,7 +91,7 @@ async def test_a_recording_that_nothing_records_is_placed_again(service: Service
     await tick(service)
     assert (await service.job(job_id)).status is JobStatus.INTERRUPTED
     assert await findings(service, job_id) == ["job_without_capture"]
-    await dispatch_tick(service.commands.db, SETTINGS, service.commands.fleet)
+    await dispatch_tick(service.commands.db, SETTINGS, service.fleet)
     assert len((await service.desired()).captures) == 1
 
 

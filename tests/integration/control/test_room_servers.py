@@ -87,7 +87,7 @@ async def test_one_that_still_sends_the_same_has_lost_nothing(service: Service) 
     job = await service.job(job_id)
     assert (job.status, job.reason, job.epoch) == (JobStatus.RECORDING, None, 1)
     assert (await service.events(job_id))[-1] == "room_server_returned"
-    await drain_tick(service.commands.db, SETTINGS, service.commands.fleet)
+    await drain_tick(service.commands.db, SETTINGS, service.fleet)
     await tick(loop)
     assert room.heard(ConfigureForwarding) == [1, 1]
 
@@ -99,7 +99,7 @@ async def test_one_that_has_begun_anew_is_followed_with_the_next_epoch(service: 
     room.life = 1
     await room_server_back(service.commands.db, SERVER)
     await tick(loop)
-    await drain_tick(service.commands.db, SETTINGS, service.commands.fleet)
+    await drain_tick(service.commands.db, SETTINGS, service.fleet)
     old, new = (await service.desired()).captures
     assert (old.epoch, new.epoch) == (1, 2), "on its own node, which still has room"
     assert not new.confirmed
@@ -121,13 +121,13 @@ async def test_without_room_for_both_the_old_one_gives_way(service: Service) -> 
     room = ARoomServerWithLives()
     job_id, loop = await recording(service, room)
     await service.pool.execute("UPDATE ffmpeg_nodes SET capacity_mcpu = load_mcpu")
-    service.commands.fleet.changed("")
+    service.fleet.changed("")
     room.life = 1
     await room_server_back(service.commands.db, SERVER)
     await tick(loop)
-    await drain_tick(service.commands.db, SETTINGS, service.commands.fleet)
+    await drain_tick(service.commands.db, SETTINGS, service.fleet)
     assert (await service.job(job_id)).status is JobStatus.INTERRUPTED
-    await dispatch_tick(service.commands.db, SETTINGS, service.commands.fleet)
+    await dispatch_tick(service.commands.db, SETTINGS, service.fleet)
     assert [capture.epoch for capture in (await service.desired()).captures] == [2]
 
 
@@ -142,7 +142,7 @@ async def test_one_that_refuses_after_it_came_back_has_lost_the_peer(service: Se
     room.failure, room.life = None, 1
     await later(service, 1)
     await tick(loop)
-    await drain_tick(service.commands.db, SETTINGS, service.commands.fleet)
+    await drain_tick(service.commands.db, SETTINGS, service.fleet)
     assert [capture.epoch for capture in (await service.desired()).captures] == [1, 2]
 
 
@@ -151,7 +151,7 @@ async def test_a_lost_capture_is_sent_to_until_its_successor_receives(service: S
     _, loop = await recording(service, room)
     await service.node("node-2")
     await service.captures.node_lost("node-1", "cut off")
-    await dispatch_tick(service.commands.db, SETTINGS, service.commands.fleet)
+    await dispatch_tick(service.commands.db, SETTINGS, service.fleet)
     (successor,) = (await service.desired("node-2")).captures
     await service.prepare("node-2")
     await tick(loop)

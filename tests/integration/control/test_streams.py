@@ -17,6 +17,7 @@ from edumeet_recording.control.deadlines import deadline_tick
 from edumeet_recording.control.forwarding import ForwardingLoop
 from edumeet_recording.control.node_links import NodeLinks, apply_heartbeat
 from edumeet_recording.control.room_links import RoomLinks
+from edumeet_recording.control.starts import Starts
 from edumeet_recording.domain.capture import CaptureState, StreamState
 from edumeet_recording.domain.job import JobStatus, Reason
 from edumeet_recording.domain.request import SrtpParameters
@@ -159,7 +160,7 @@ async def encrypted(service: Service, room: ARoomServer) -> None:
     """A job whose room server is asked for SRTP."""
     db = service.commands.db
     encrypting = SETTINGS.model_copy(update={"room_server_srtp": THEIRS.suite})
-    service.commands = Commands(db, encrypting, CaptureCommands(db, encrypting), service.fleet)
+    service.commands = Commands(db, encrypting, CaptureCommands(db, encrypting), Starts(db, encrypting, service.fleet))
     await service.room_server()
     await service.node()
     await service.start(forwarding="room-server")

@@ -20,6 +20,8 @@ ID = "0123456789abcdef0123456789abcdef"
         (["a", "b"], "text[]", "ARRAY[E'a', E'b']::text[]"),
         (f"room-{ID}", "text", f"(E'room-{ID}' || :r)::text"),
         ("still-12", "text", "(E'still-' || :n)::text"),
+        ([ID], "jsonb", f"""(E'["{ID}' || :r || E'"]')::jsonb"""),
+        ([f"\\x{ID}{ID}"], "jsonb", rf"""E'["\\\\x{ID}{ID}"]'::jsonb"""),
     ],
 )
 def test_values_are_written_so_that_postgresql_reads_them(value: object, kind: str, literal: str) -> None:
@@ -29,11 +31,6 @@ def test_values_are_written_so_that_postgresql_reads_them(value: object, kind: s
 def test_a_statement_is_one_line_with_its_values_in_their_places() -> None:
     statement = Statement("UPDATE t\n  SET a = $2 WHERE b = $1\n", (1, 2), ("int4", "int8"))
     assert statement.as_script() == "UPDATE t SET a = E'2'::int8 WHERE b = E'1'::int4;\n"
-
-
-def test_each_transaction_takes_a_lock_of_its_own() -> None:
-    begin = Statement("BEGIN; SELECT pg_advisory_xact_lock(-42)", ())
-    assert begin.as_script() == "BEGIN; SELECT pg_advisory_xact_lock(:r);\n"
 
 
 def test_a_script_draws_its_numbers_first() -> None:

@@ -1,70 +1,74 @@
--- name: circumstances^
--- All that a start is decided by: the job its idempotency key named before, the room server's region, a job that records
--- this peer now or waits to, who records the room, and the tenant's limits. The caller holds the lock of the peer.
+-- name: lock_peers
+-- Those of some locks that nobody else holds; this transaction then does until it ends. It waits for none.
+SELECT key FROM unnest(:keys::bigint[]) AS key WHERE pg_try_advisory_xact_lock(key);
+
+-- name: circumstances
+-- All that starts are decided by, a row for each in their order: the job its idempotency key named before, the room
+-- server's region, a job that records this peer now or waits to, who records the room, and the tenant's limits. The
+-- caller holds the lock of the peer.
 SELECT r.region, earlier.id AS earlier_id, earlier.request_sha256 AS earlier_sha256, tenant.id,
     tenant.allowed_regions, tenant.max_active_recordings, tenant.max_queued_recordings, tenant.share,
     (
-        SELECT id FROM recording_jobs
-        WHERE room_server_id = :room_server_id AND room_id = :room_id AND peer_id = :peer_id
+        SELECT id FROM recording_jobs j
+        WHERE j.room_server_id = start.room_server_id AND j.room_id = start.room_id AND j.peer_id = start.peer_id
           AND status IN ('pending', 'initializing', 'recording', 'interrupted')
-          AND coalesce(tenant_id, '') = coalesce(:tenant_id, '')
+          AND coalesce(j.tenant_id, '') = coalesce(start.tenant_id, '')
         LIMIT 1
     ) AS running,
     ARRAY(
         SELECT DISTINCT c.node_id FROM recording_jobs j JOIN captures c ON c.job_id = j.id
-        WHERE j.room_server_id = :room_server_id AND j.room_id = :room_id
+        WHERE j.room_server_id = start.room_server_id AND j.room_id = start.room_id
           AND j.status IN ('pending', 'initializing', 'recording', 'interrupted')
           AND c.wanted AND c.state IN ('assigned', 'prepared', 'forwarding', 'receiving')
     ) AS room_nodes
-FROM (SELECT) AS start
-LEFT JOIN room_servers r ON r.id = :room_server_id AND r.deregistered_at IS NULL
-LEFT JOIN tenants tenant ON tenant.id = :tenant_id
-LEFT JOIN recording_jobs earlier
-    ON earlier.idempotency_key = :key AND coalesce(earlier.tenant_id, '') = coalesce(:tenant_id, '');
+FROM unnest(:keys::text[], :tenant_ids::text[], :room_server_ids::text[], :room_ids::text[], :peer_ids::text[])
+    WITH ORDINALITY AS start (key, tenant_id, room_server_id, room_id, peer_id, position)
+LEFT JOIN room_servers r ON r.id = start.room_server_id AND r.deregistered_at IS NULL
+LEFT JOIN tenants tenant ON tenant.id = start.tenant_id
+LEFT JOIN LATERAL (
+    SELECT id, request_sha256 FROM recording_jobs j
+    WHERE j.idempotency_key = start.key AND coalesce(j.tenant_id, '') = coalesce(start.tenant_id, '')
+) AS earlier ON true
+ORDER BY start.position;
 
--- name: insert_job^
--- A new job with its first events: pending, or where a node is named, with its capture there, if the capacity can still be
--- claimed; nothing where it cannot.
-WITH claimed AS (
-    UPDATE ffmpeg_nodes SET load_mcpu = load_mcpu + :cost_mcpu, load_bytes_per_s = load_bytes_per_s + :cost_bytes_per_s,
-        desired_revision = desired_revision + 1
-    WHERE id = :node_id AND load_mcpu + :cost_mcpu <= capacity_mcpu
-      AND (capacity_bytes_per_s IS NULL OR load_bytes_per_s + :cost_bytes_per_s <= capacity_bytes_per_s)
-      AND is_healthy AND NOT is_draining AND accepts_captures AND deregistered_at IS NULL
-    RETURNING id
+-- name: insert_jobs!
+-- New jobs with their first events: pending, or where a node is named, whose capacity was claimed, with a capture there.
+WITH new AS (
+    SELECT * FROM jsonb_to_recordset(:starts) AS start (
+        id text, tenant_id text, room_server_id text, room_id text, peer_id text, region text, allowed_regions text[],
+        peer_info jsonb, rtp_streams jsonb, options jsonb, requester_info jsonb, requested_by text, forwarding text,
+        priority integer, cost_mcpu integer, cost_bytes_per_s integer, idempotency_key text, request_sha256 bytea,
+        deadline timestamptz, created_at timestamptz, node_id text, capture_id text, streams jsonb, storage text,
+        placement jsonb, told jsonb)
 ), job AS (
     INSERT INTO recording_jobs (
         status, epoch, event_seq, ffmpeg_node_id, id, tenant_id, room_server_id, room_id, peer_id, region,
         allowed_regions, peer_info, rtp_streams, options, requester_info, requested_by, forwarding, priority, cost_mcpu,
         cost_bytes_per_s, idempotency_key, request_sha256, deadline, created_at, updated_at)
     SELECT
-        CASE WHEN claimed.id IS NULL THEN 'pending' ELSE 'initializing' END::job_status,
-        CASE WHEN claimed.id IS NULL THEN 0 ELSE 1 END, CASE WHEN claimed.id IS NULL THEN 1 ELSE 2 END, claimed.id,
-        :id, :tenant_id, :room_server_id, :room_id, :peer_id, :region, :allowed_regions, :peer_info, :rtp_streams,
-        :options, :requester_info, :requested_by, :forwarding, :priority, :cost_mcpu, :cost_bytes_per_s,
-        :idempotency_key, :request_sha256, :deadline, :now, :now
-    FROM (SELECT) AS start LEFT JOIN claimed ON true
-    WHERE :node_id::text IS NULL OR claimed.id IS NOT NULL
-    RETURNING *
+        CASE WHEN node_id IS NULL THEN 'pending' ELSE 'initializing' END::job_status,
+        CASE WHEN node_id IS NULL THEN 0 ELSE 1 END, CASE WHEN node_id IS NULL THEN 1 ELSE 2 END, node_id, id,
+        tenant_id, room_server_id, room_id, peer_id, region, allowed_regions, peer_info, rtp_streams, options,
+        requester_info, requested_by, forwarding, priority, cost_mcpu, cost_bytes_per_s, idempotency_key,
+        request_sha256, deadline, created_at, created_at
+    FROM new
 ), capture AS (
     INSERT INTO captures (
         id, job_id, node_id, role, epoch, cost_mcpu, cost_bytes_per_s, streams, storage, placement, created_at)
-    SELECT :capture_id, id, ffmpeg_node_id, 'primary', epoch, cost_mcpu, cost_bytes_per_s, :streams, :storage,
-        :placement, :now
-    FROM job WHERE ffmpeg_node_id IS NOT NULL
+    SELECT capture_id, id, node_id, 'primary', 1, cost_mcpu, cost_bytes_per_s, streams, storage, placement, created_at
+    FROM new WHERE node_id IS NOT NULL
 ), event AS (
     INSERT INTO job_events (job_id, seq, at, type, status, data)
-    SELECT id, seq, :now, type, type::job_status, CASE seq WHEN 1 THEN '{}' ELSE :data::jsonb END
-    FROM job, (VALUES (1, 'pending'), (2, 'initializing')) AS told (seq, type)
-    WHERE seq <= event_seq
-    ORDER BY seq
-    RETURNING id
-), delivery AS (
-    INSERT INTO webhook_deliveries (endpoint_id, event_id, job_id, created_at, next_attempt_at)
-    SELECT e.id, event.id, job.id, :now, :now FROM webhook_endpoints e, event, job
-    WHERE e.disabled_at IS NULL AND (e.tenant_id IS NULL OR e.tenant_id = job.tenant_id)
+    SELECT id, seq, created_at, type, type::job_status, CASE seq WHEN 1 THEN '{}' ELSE new.told END
+    FROM new, (VALUES (1, 'pending'), (2, 'initializing')) AS step (seq, type)
+    WHERE seq = 1 OR node_id IS NOT NULL
+    ORDER BY id, seq
+    RETURNING id, job_id
 )
-SELECT * FROM job;
+INSERT INTO webhook_deliveries (endpoint_id, event_id, job_id, created_at, next_attempt_at)
+SELECT e.id, event.id, event.job_id, new.created_at, new.created_at
+FROM event JOIN new ON new.id = event.job_id, webhook_endpoints e
+WHERE e.disabled_at IS NULL AND (e.tenant_id IS NULL OR e.tenant_id = new.tenant_id);
 
 -- name: locked_job^
 -- A job that was not deleted, locked before anything that belongs to it.

@@ -48,6 +48,25 @@ WHERE id = :id AND load_mcpu + :cost_mcpu <= capacity_mcpu
   AND is_healthy AND NOT is_draining AND accepts_captures AND deregistered_at IS NULL
 RETURNING id;
 
+-- name: claim_at_once
+-- Guarded claims of several captures, which wait for nobody: a node gets all that is asked of it, or is left out where
+-- that does not fit, or where somebody else has just locked it.
+WITH asked AS (
+    SELECT id, sum(mcpu) AS mcpu, sum(bytes_per_s) AS bytes_per_s
+    FROM unnest(:ids::text[], :mcpu::integer[], :bytes_per_s::integer[]) AS claim (id, mcpu, bytes_per_s)
+    GROUP BY id
+), free AS (
+    SELECT asked.* FROM ffmpeg_nodes n JOIN asked USING (id)
+    WHERE n.load_mcpu + asked.mcpu <= n.capacity_mcpu
+      AND (n.capacity_bytes_per_s IS NULL OR n.load_bytes_per_s + asked.bytes_per_s <= n.capacity_bytes_per_s)
+      AND n.is_healthy AND NOT n.is_draining AND n.accepts_captures AND n.deregistered_at IS NULL
+    FOR NO KEY UPDATE OF n SKIP LOCKED
+)
+UPDATE ffmpeg_nodes n SET load_mcpu = n.load_mcpu + free.mcpu, load_bytes_per_s = n.load_bytes_per_s + free.bytes_per_s,
+    desired_revision = desired_revision + 1
+FROM free WHERE n.id = free.id
+RETURNING n.id;
+
 -- name: store_heartbeats
 -- Heartbeats of many nodes in one statement; those that come back to health, or take captures no more or again, are
 -- returned. What a node refuses captures for, or warns of, is its health's reason, and its beginning and end are events.
