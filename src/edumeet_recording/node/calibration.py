@@ -1,4 +1,4 @@
-"""What `edumeet-recording node --calibrate` found out about a machine, kept beside the node's other state."""
+"""What `edumeet-recording node --calibrate` found out about a machine, or its node has learned; kept with its state."""
 
 import os
 import time
@@ -37,9 +37,11 @@ def kept_calibration(folder: Path) -> Calibration:
 
 
 def keep_calibration(folder: Path, calibration: Calibration) -> None:
-    """For the node's next start."""
+    """For the node's next start. Raises `OSError` where it cannot be written; then what was kept before stands."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / FILE).write_text(calibration.to_json() + "\n")
+    new = folder / f"{FILE}.new"
+    new.write_text(calibration.to_json() + "\n")
+    new.replace(folder / FILE)
 
 
 def disk_bytes_per_s(folder: Path) -> float:

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from edumeet_recording.node.machine import memory
 from edumeet_recording.wire.node_link import NodeLoad
 
 MARGIN_PERCENT = 1.0
 """What the disk must be below a limit that was passed before it counts as below."""
 _STAT = Path("/proc/stat")
 _NETWORK = Path("/proc/net/dev")
-_MEMORY = Path("/proc/meminfo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class LoadMeter:
         full = f"the spool's disk is {used:.0f} % full, {disk.free / 1e9:.1f} GB are free"
         return NodeLoad(
             cpu_percent=round(100.0 * (this.busy - last.busy) / max(this.total - last.total, 1), 1),
-            memory_bytes=memory_bytes("MemTotal") - memory_bytes("MemAvailable"),
+            memory_bytes=memory().used,
             disk_free_bytes=disk.free,
             disk_used_percent=round(used, 1),
             network_in_bytes_per_s=round((this.received - last.received) / max(this.at - last.at, 1e-3)),
@@ -59,14 +59,6 @@ class LoadMeter:
             refusal=full if self._refuses else None,
             warning=full if self._warns else None,
         )
-
-
-def memory_bytes(field: str) -> int:
-    """A field of /proc/meminfo (proc_meminfo(5))."""
-    for line in _MEMORY.read_text().splitlines():
-        if line.startswith(f"{field}:"):
-            return int(line.split()[1]) * 1024
-    return 0
 
 
 def _read_counters(now: float) -> _Counters:

@@ -4,7 +4,9 @@ import asyncio
 import os
 import socket
 import time
+from functools import partial
 from ipaddress import ip_address
+from math import ceil
 from pathlib import Path
 
 import structlog
@@ -12,7 +14,7 @@ from pydantic import SecretStr
 
 from edumeet_recording.config import NodeSettings, environment_of_child
 from edumeet_recording.node.adoption import Found, find_workers
-from edumeet_recording.node.calibration import kept_calibration
+from edumeet_recording.node.calibration import keep_calibration, kept_calibration
 from edumeet_recording.node.capacity import CapacityMeter
 from edumeet_recording.node.core import NodeCore
 from edumeet_recording.node.events import Beat, ChunkShipped, Leaving, Started, Stopping
@@ -21,6 +23,7 @@ from edumeet_recording.node.inventory import Inventory
 from edumeet_recording.node.journal import Journal
 from edumeet_recording.node.link import Link
 from edumeet_recording.node.load import LoadMeter
+from edumeet_recording.node.machine import cores
 from edumeet_recording.node.ports import PortPool
 from edumeet_recording.node.registration import Identity, held_state, own_ip
 from edumeet_recording.node.shell import Inbox, Shell
@@ -62,7 +65,7 @@ class _Node:
     def __init__(
         self, settings: NodeSettings, folder: Path, identity: Identity, listening: socket.socket, found: list[Found]
     ) -> None:
-        workers = settings.capture_processes or os.cpu_count() or 1
+        workers = settings.capture_processes or ceil(cores())
         url = settings.node_url or _own_url(settings, listening)
         self.listening = listening
         self.leave_deadline_s = settings.leave_deadline_s
@@ -77,7 +80,9 @@ class _Node:
             refuse_percent=settings.disk_refuse_percent,
             now=time.monotonic(),
         )
-        self.capacity = CapacityMeter(os.cpu_count() or 1, kept_calibration(folder), time.monotonic())
+        self.capacity = CapacityMeter(
+            cores(), kept_calibration(folder), partial(keep_calibration, folder), time.monotonic()
+        )
         self.link = Link(settings, identity, url, self.journal, self.inbox.tell)
         self.supervisor = Supervisor(
             workers=workers,

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from edumeet_recording.config import NodeSettings
 from edumeet_recording.domain.errors import Conflict, Forbidden, InvalidRequest, Unavailable
 from edumeet_recording.domain.failure_domain import UNNAMED, parse_failure_domain
-from edumeet_recording.node.load import memory_bytes
+from edumeet_recording.node.machine import cores, memory
 from edumeet_recording.wire.base import Message
 
 _TIMEOUT_S = 10.0
@@ -135,10 +135,10 @@ def own_ip(bind_ip: str, orchestrator_url: str) -> str:
         return probe.getsockname()[0]
 
 
-def _specs(folder: Path) -> dict[str, int | bool]:
+def _specs(folder: Path) -> dict[str, float | bool]:
     return {
-        "cpuCores": os.cpu_count() or 1,
-        "ram": memory_bytes("MemTotal"),
+        "cpuCores": cores(),
+        "ram": memory().total,
         "hasGPU": any(device.exists() for device in _GPU_DEVICES),
         "diskSpace": shutil.disk_usage(folder).total,
     }

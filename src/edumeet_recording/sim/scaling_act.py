@@ -5,7 +5,6 @@ It is in a region of its own. A hundredth of a node is worth one recording there
 
 import asyncio
 import json
-import os
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from edumeet_recording.domain.codecs import Codec, Container, Kind
 from edumeet_recording.domain.errors import Unavailable
 from edumeet_recording.domain.price import CAPTURE_MCPU, STREAM_MCPU, capacity_mcpu
 from edumeet_recording.domain.scaling import Action
+from edumeet_recording.node.machine import cores
 from edumeet_recording.sim.publisher import PeerMedia
 from edumeet_recording.sim.room_server import SimulatedRoomServer
 from edumeet_recording.sim.takes import POLL_S, Audience, Take, files_made, judged, until_recording
@@ -47,7 +47,7 @@ class ScalingResult:
 
 def settings() -> dict[str, str]:
     """What the orchestrator needs: nodes as processes, no pauses worth waiting for, no help from other regions."""
-    node_mcpu = capacity_mcpu(os.cpu_count() or 1)
+    node_mcpu = capacity_mcpu(cores())
     policy = {
         "*": {"minNodes": 0, "spareNodes": 0},
         REGION: {

@@ -44,8 +44,12 @@ def test_own_processes_are_added_up_and_new_ones_count_later(proc: Path) -> None
     assert meter.measure([1, 2], now=4.0).mcpu == 1000
 
 
+def not_kept(_calibration: Calibration) -> None:
+    raise OSError("no space left on device")
+
+
 def test_what_captures_cost_changes_what_the_node_takes(proc: Path) -> None:
-    meter = CapacityMeter(2, Calibration(disk_bytes_per_s=1e6), now=0.0)
+    meter = CapacityMeter(2, Calibration(disk_bytes_per_s=1e6), not_kept, now=0.0)
     for second in range(600):
         used(proc, 1, second * 0.4)
         load = meter.measure(NodeLoad(), [1], promised_mcpu=800, now=float(second))
@@ -55,7 +59,7 @@ def test_what_captures_cost_changes_what_the_node_takes(proc: Path) -> None:
 
 
 def test_waiting_for_a_core_is_as_hot_as_using_it(proc: Path) -> None:
-    meter = CapacityMeter(2, Calibration(), now=0.0)
+    meter = CapacityMeter(2, Calibration(), not_kept, now=0.0)
     for second in range(20):
         used(proc, 1, second * 1.0, waited_s=second * 0.9)
         load = meter.measure(NodeLoad(), [1], promised_mcpu=0, now=float(second))
@@ -64,6 +68,23 @@ def test_waiting_for_a_core_is_as_hot_as_using_it(proc: Path) -> None:
     assert load.sheds
     full = meter.measure(NodeLoad(refusal="the disk is full"), [1], promised_mcpu=0, now=20.0)
     assert full.refusal == "the disk is full"
+
+
+def test_what_was_learned_is_known_at_the_next_start(proc: Path, tmp_path: Path) -> None:
+    kept: list[Calibration] = []
+
+    def keep(calibration: Calibration) -> None:
+        kept.append(calibration)
+        keep_calibration(tmp_path, calibration)
+
+    meter = CapacityMeter(2, Calibration(disk_bytes_per_s=1e6), keep, now=0.0)
+    for second in range(600):
+        used(proc, 1, second * 0.4)
+        load = meter.measure(NodeLoad(), [1], promised_mcpu=800, now=float(second))
+    assert 5 < len(kept) < 20, "not with each heartbeat"
+    again = CapacityMeter(2, kept_calibration(tmp_path), keep, now=0.0).measure(NodeLoad(), [1], 0, now=1.0)
+    assert again.capacity_mcpu == pytest.approx(load.capacity_mcpu, rel=0.05)
+    assert again.capacity_bytes_per_s == load.capacity_bytes_per_s
 
 
 def test_a_calibration_is_kept(tmp_path: Path) -> None:

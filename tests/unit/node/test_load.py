@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from edumeet_recording.node import load
-from edumeet_recording.node.load import LoadMeter, memory_bytes
+from edumeet_recording.node.load import LoadMeter
+from edumeet_recording.node.machine import Memory
 
 STAT = "cpu  {busy} 0 0 {idle} 0 0 0 0 0 0\ncpu0 1 1 1 1\n"
 NETWORK = (
@@ -16,9 +17,9 @@ LIMITS = {"warn_percent": 80.0, "refuse_percent": 90.0}
 
 @pytest.fixture
 def proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("_STAT", "_NETWORK", "_MEMORY"):
+    for name in ("_STAT", "_NETWORK"):
         monkeypatch.setattr(load, name, tmp_path / name)
-    (tmp_path / "_MEMORY").write_text("MemTotal: 100 kB\nMemFree: 1 kB\nMemAvailable: 40 kB\n")
+    monkeypatch.setattr(load, "memory", lambda: Memory(100, 60))
     tick(tmp_path, 0, 0, 0)
     return tmp_path
 
@@ -34,7 +35,7 @@ def test_rates_are_over_the_time_since_the_last_measurement(proc: Path) -> None:
     measured = meter.measure(now=12.0)
     assert (measured.cpu_percent, measured.network_in_bytes_per_s, measured.spool_bytes) == (30.0, 2000, 7)
     assert measured.network_out_bytes_per_s == 4000
-    assert measured.memory_bytes == 60 * 1024
+    assert measured.memory_bytes == 60
     tick(proc, 40, 70, 4000)
     assert meter.measure(now=13.0).cpu_percent == 100.0
 
@@ -58,7 +59,3 @@ def test_a_disk_that_fills_up_is_warned_of_then_takes_no_more_captures_and_back(
     assert seen == [(False, False), warned, warned, refused, refused, warned, warned, (False, False)]
     Usage.percent = 93
     assert meter.measure(now=20.0).refusal == "the spool's disk is 93 % full, 7.0 GB are free"
-
-
-def test_a_field_that_proc_does_not_have_is_nothing(proc: Path) -> None:
-    assert memory_bytes("MemNone") == 0
