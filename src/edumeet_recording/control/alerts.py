@@ -42,14 +42,15 @@ class Alerts:
 
     async def storage_tick(self) -> None:
         """Try the storage, which may hang."""
-        self._storage_trouble = ""
+        trouble = ""
         try:
             async with asyncio.timeout(STORAGE_TIMEOUT_S):
                 await self._storage()
         except Unavailable as error:
-            self._storage_trouble = error.message
+            trouble = error.message
         except TimeoutError:
-            self._storage_trouble = f"the storage did not answer within {STORAGE_TIMEOUT_S:g} s"
+            trouble = f"the storage did not answer within {STORAGE_TIMEOUT_S:g} s"
+        self._storage_trouble = trouble
 
     async def watch_tick(self) -> None:
         """Open alerts for what is wrong, end those for what is not any more."""

@@ -71,6 +71,7 @@ class Autoscaler:
         self._db, self._settings, self._provider, self._deregister = db, settings, provider, deregister
         self.trouble = ""
         """Why the provider could not be reached at the last tick; empty where it could."""
+        self._unreachable = ""
 
     async def evaluate(self) -> list[Evaluation]:
         """What should be done now in each region; does nothing."""
@@ -82,12 +83,14 @@ class Autoscaler:
 
     async def tick(self) -> None:
         """Decide for each region, keep it, and have the provider do it."""
-        self.trouble = ""
+        self._unreachable = ""
         there = await self._instances()
         for plan in await self._plans(there):
             await self._carry_out(plan)
         if there is not None:
             await self._converge(there)
+        # only now: while a provider takes its time to answer, nobody knows better
+        self.trouble = self._unreachable
 
     async def _instances(self) -> dict[str, InstanceState] | None:
         """What the provider has; None where it does not say."""
@@ -100,7 +103,7 @@ class Autoscaler:
         try:
             yield
         except ProviderUnreachable as error:
-            self.trouble = error.message
+            self._unreachable = error.message
             log.warning("provider_unreachable", provider=self._provider.name, reason=error.message)
 
     async def _plans(self, there: Collection[str] | None) -> list[_Plan]:

@@ -25,7 +25,7 @@ NO_MINIMUM = QUICK.replace('"eu": {', '"eu": {"minNodes": 0, ')
 
 @dataclass
 class Machines:
-    """A provider whose nodes are only a list; `refusing` and `away` are raised by its calls."""
+    """A provider whose nodes are only a list; `refusing` and `away` are raised by its calls, once it is not `slow`."""
 
     name: str = "machines"
     there: dict[str, Instance] = field(default_factory=dict)
@@ -33,6 +33,7 @@ class Machines:
     stopped: list[str] = field(default_factory=list)
     refusing: ProviderRefused | None = None
     away: ProviderUnreachable | None = None
+    slow: asyncio.Event | None = None
 
     async def start(self, region: str, node_id: str, labels: Mapping[str, str]) -> None:
         check_node_id(node_id)
@@ -47,6 +48,8 @@ class Machines:
         del self.there[node_id]
 
     async def instances(self) -> Sequence[Instance]:
+        if self.slow:
+            await self.slow.wait()
         if self.away:
             raise self.away
         return list(self.there.values())
@@ -152,6 +155,14 @@ async def test_an_unreachable_provider_is_told_and_tried_again(service: Service)
     fleet.machines.away = ProviderUnreachable("no answer")
     autoscaler = fleet.autoscaler
     await autoscaler.tick()
+    assert autoscaler.trouble == "no answer"
+    fleet.machines.slow = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        asked_again = tasks.create_task(autoscaler.tick())
+        await asyncio.sleep(0)
+        assert autoscaler.trouble == "no answer", "nobody knows better while it takes its time"
+        fleet.machines.slow.set()
+    assert asked_again.done()
     assert autoscaler.trouble == "no answer"
     fleet.machines.away = None
     await autoscaler.tick()
