@@ -28,6 +28,7 @@ from edumeet_recording.bench.one_node import OneNode, one_node
 from edumeet_recording.bench.sender import ssrc_of
 from edumeet_recording.config import environment_of_child
 from edumeet_recording.domain.codecs import Codec, Kind
+from edumeet_recording.domain.errors import Unavailable
 from edumeet_recording.lifeline import die_with_parent
 from edumeet_recording.media.sdp import SdpStream, build_sdp
 from edumeet_recording.wire.node_link import DesiredCapture, SrtpKey, Stream
@@ -36,6 +37,7 @@ FLOOR_PORT = 41000
 NODE_PORT = 42000
 FFMPEG_PORT = 44000
 WARM_UP_S = 5.0
+BEGIN_S = 30.0
 RESULT = Path("build/bench/capture.json")
 TARGETS = {"cpu_ratio_floor": 2.0, "cpu_ratio_floor_srtp": 4.0, "cpu_ratio_ffmpeg": 0.5, "memory_ratio_ffmpeg": 0.1}
 
@@ -103,9 +105,13 @@ class Bench:
     async def _begin(self, orchestrator: OneNode, key: SrtpKey | None) -> list[Ports]:
         captures = [_capture(number, key) for number in range(self._recordings)]
         await orchestrator.want(*captures)
-        async with asyncio.timeout(30):
-            while len(ports := _told_ports(orchestrator)) < len(captures):  # noqa: ASYNC110 - told over a link
-                await asyncio.sleep(0.05)
+        try:
+            async with asyncio.timeout(BEGIN_S):
+                while len(ports := _told_ports(orchestrator)) < len(captures):  # noqa: ASYNC110 - told over a link
+                    await asyncio.sleep(0.05)
+        except TimeoutError as error:
+            message = f"the node has not begun within {BEGIN_S:g} s: is the machine busy with something else?"
+            raise Unavailable(message) from error
         return [ports[capture.capture_id] for capture in captures]
 
     async def ffmpeg(self) -> Measured:

@@ -122,11 +122,15 @@ async def one_node() -> AsyncGenerator[OneNode]:
     listening = socket.create_server(("127.0.0.1", 0))
     stand_in = OneNode(f"http://127.0.0.1:{listening.getsockname()[1]}")
     stop, answers = asyncio.Event(), asyncio.Event()
+    failure: BaseException | None = None
     async with asyncio.TaskGroup() as group:
         group.create_task(serve(stand_in.app, listening, stop, answers.set))
         await answers.wait()
         try:
             yield stand_in
-        finally:
-            await stand_in.hang_up()
-            stop.set()
+        except BaseException as error:  # noqa: BLE001 - raised again below: inside, it would cut the server off
+            failure = error
+        await stand_in.hang_up()
+        stop.set()
+    if failure:
+        raise failure
