@@ -14,7 +14,7 @@ async def deadline_tick(db: Transactor, settings: OrchestratorSettings) -> None:
     limits = limits_of(settings)
 
     async def read(tx: Tx) -> list[tuple[str, Heard]]:
-        found = await jobs.in_time(tx.conn, tx.now)
+        found = await jobs.in_time(tx.conn, tx.now, limits)
         return [(job.id, heard) for job, heard in found if due(job, heard, tx.now, limits) is not None]
 
     for job_id, heard in await db.read(read):

@@ -70,3 +70,11 @@ def price(streams: Iterable[Priced], *, encrypted: bool = False) -> Price:
 def capacity_mcpu(cpu_cores: float) -> int:
     """Milli-cores of a node that captures may be promised."""
     return int(cpu_cores * 1000 * USABLE_SHARE)
+
+
+USUAL = Price(
+    CAPTURE_MCPU + sum(STREAM_MCPU.values()),
+    sum(MEDIA_BYTES_PER_S[kind] + PACKETS_PER_S[kind] * WIRE_BYTES for kind in Kind),
+    sum(MEDIA_BYTES_PER_S[kind] + PACKETS_PER_S[kind] * RECORD_BYTES for kind in Kind),
+)
+"""Of a peer with camera and microphone, in the clear."""

@@ -7,12 +7,13 @@ and is given back when nothing of a recording is on it any more. All sizes are m
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum, unique
 from statistics import fmean
 
 from edumeet_recording.domain.forecast import Cause, Sample, forecast
+from edumeet_recording.domain.price import USUAL
 
 SHRINK_SHARE = 0.1
 """Of the nodes, how many may leave at a time; one always may."""
@@ -89,7 +90,10 @@ class RegionPolicy:
 
 @dataclass(frozen=True, slots=True)
 class FleetNode:
-    """A registered node. `is_usable`: takes captures; `is_empty`: nothing of a recording is on it, spool included."""
+    """A registered node. `is_usable`: takes captures; `is_empty`: nothing of a recording is on it, spool included.
+
+    `capacity_bytes_per_s`: of its network and disk, None where nobody has measured them.
+    """
 
     id: str
     capacity_mcpu: int
@@ -98,6 +102,8 @@ class FleetNode:
     is_empty: bool
     is_healthy: bool = True
     heard_at: datetime | None = None
+    capacity_bytes_per_s: int | None = None
+    load_bytes_per_s: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +167,23 @@ class Evaluation:
 
 def evaluate(policy: RegionPolicy, state: RegionState, now: datetime) -> Evaluation:
     """What to do in a region at `now`."""
-    return _Region(policy, state, now).evaluation()
+    return _Region(policy, replace(state, nodes=carried(state.nodes)), now).evaluation()
+
+
+def carried(nodes: Sequence[FleetNode]) -> list[FleetNode]:
+    """The nodes with no more milli-cores than their network and disk have bytes for, by what is recorded on them now.
+
+    So that all else need not know what runs out first.
+    """
+    mcpu, bytes_per_s = sum(node.load_mcpu for node in nodes), sum(node.load_bytes_per_s for node in nodes)
+    if not mcpu or not bytes_per_s:
+        mcpu, bytes_per_s = USUAL.mcpu, USUAL.bytes_per_s
+    return [
+        node
+        if node.capacity_bytes_per_s is None
+        else replace(node, capacity_mcpu=min(node.capacity_mcpu, node.capacity_bytes_per_s * mcpu // bytes_per_s))
+        for node in nodes
+    ]
 
 
 class _Region:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import asyncpg
 
 from edumeet_recording.domain.codecs import Codec, Container, CopyPolicy, Kind, Quality
-from edumeet_recording.domain.deadlines import Heard
+from edumeet_recording.domain.deadlines import Heard, Limits
 from edumeet_recording.domain.job import Job, JobStatus
 from edumeet_recording.domain.request import JobOptions, NewJob, RequestStream, SrtpParameters
 from edumeet_recording.domain.tenant import Tenant
@@ -244,9 +244,10 @@ async def delay_standby(conn: Connection, job_id: str, retry_at: datetime | None
     await _sql.delay_standby(conn, id=job_id, retry_at=retry_at)
 
 
-async def in_time(conn: Connection, now: datetime) -> list[tuple[Job, Heard]]:
-    """Jobs a deadline may have reached, each with when it was last heard of."""
-    rows = _sql.jobs_in_time(conn, now=now)
+async def in_time(conn: Connection, now: datetime, limits: Limits) -> list[tuple[Job, Heard]]:
+    """Jobs for which something may be due (`domain/deadlines.py`), each with when it was last heard of."""
+    silent_since = now - timedelta(seconds=limits.media_ended_timeout_s)
+    rows = _sql.jobs_in_time(conn, now=now, max_duration_s=limits.max_duration_s, silent_since=silent_since)
     return [(job_of(row), Heard(row["last_packet_at"], row["room_lost_at"])) async for row in rows]
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from edumeet_recording.domain.forecast import Cause, Sample
+from edumeet_recording.domain.price import USUAL
 from edumeet_recording.domain.scaling import (
     OPEN,
     Action,
@@ -73,6 +74,20 @@ def test_the_warm_spare_stands_beside_what_is_needed() -> None:
 
 def test_the_minimum_is_there_without_any_demand() -> None:
     assert steps(evaluate(replace(POLICY, min_nodes=2), region(0), NOW)) == [(Action.START, "min_nodes", 2)]
+
+
+def test_a_network_that_is_full_before_the_cores_is_what_a_node_has() -> None:
+    busy = replace(NODE, load_mcpu=200, load_bytes_per_s=4_000_000, capacity_bytes_per_s=5_000_000)
+    answer = evaluate(POLICY, region(240, busy), NOW)
+    assert (answer.capacity_mcpu, answer.desired_nodes) == (250, 2)
+    assert steps(answer) == [(Action.START, "demand", 1)]
+    roomy = replace(busy, capacity_bytes_per_s=500_000_000)
+    assert evaluate(POLICY, region(240, roomy), NOW).capacity_mcpu == NODE.capacity_mcpu
+
+
+def test_the_network_of_a_fleet_that_idles_is_reckoned_by_a_usual_recording() -> None:
+    idle = replace(NODE, capacity_bytes_per_s=10 * USUAL.bytes_per_s)
+    assert evaluate(POLICY, region(0, idle), NOW).capacity_mcpu == 10 * USUAL.mcpu
 
 
 def test_the_maximum_holds_and_is_told() -> None:

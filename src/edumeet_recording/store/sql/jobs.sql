@@ -161,12 +161,17 @@ RETURNING NOT before.standby_missing;
 UPDATE recording_jobs SET standby_missing = false, standby_retry_at = :retry_at WHERE id = :id;
 
 -- name: jobs_in_time
--- Jobs whose state ends by a deadline, or by the clock of the recording, with their last packet.
+-- Jobs whose deadline has passed, and recordings that are too long, silent, or without their room server, with their
+-- last packet: few at a time of ever so many.
 SELECT j.*, (SELECT max(c.last_packet_at) FROM captures c WHERE c.job_id = j.id) AS last_packet_at,
     (SELECT min(c.unconfirmed_since) FROM captures c WHERE c.job_id = j.id AND c.wanted) AS room_lost_at
 FROM recording_jobs j
 WHERE status IN ('pending', 'initializing', 'recording', 'interrupted', 'stopping')
-  AND (deadline <= :now OR status = 'recording')
+  AND (deadline <= :now OR status = 'recording' AND (
+      reason = 'room_server_lost'
+      OR started_at <= :now - make_interval(
+          secs => least((options ->> 'max_duration_s')::float8, :max_duration_s::float8))
+      OR NOT EXISTS (SELECT FROM captures c WHERE c.job_id = j.id AND c.last_packet_at > :silent_since)))
 ORDER BY j.created_at;
 
 -- name: jobs_to_settle

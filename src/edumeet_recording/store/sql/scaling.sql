@@ -1,6 +1,6 @@
 -- name: fleet_nodes
 -- Registered FFmpeg nodes as autoscaling sees them; empty: no capture, no finalization and no tape is left on it.
-SELECT n.region, n.id, n.capacity_mcpu, n.load_mcpu, n.is_healthy, n.last_heartbeat AS heard_at,
+SELECT n.region, n.id, n.capacity_mcpu, n.load_mcpu, n.capacity_bytes_per_s, n.load_bytes_per_s, n.is_healthy, n.last_heartbeat AS heard_at,
     n.is_healthy AND NOT n.is_draining AND n.accepts_captures
         AND (n.quarantined_until IS NULL OR n.quarantined_until <= :now) AS is_usable,
     coalesce((n.load ->> 'spoolBytes')::bigint, 0) = 0 AND busy.id IS NULL AS is_empty
