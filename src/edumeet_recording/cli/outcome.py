@@ -95,7 +95,7 @@ def _expected(error: BaseException) -> Failure | None:
             taken = "the port is taken: end what listens there, or set PORT (orchestrator) or NODE_PORT (node)"
             return Failure(ExitCode.UNREACHABLE, taken)
         case OSError():
-            return Failure(ExitCode.FAILED, str(error))
+            return Failure(ExitCode.FAILED, str(error) or type(error).__name__)
         case _:
             return None
 

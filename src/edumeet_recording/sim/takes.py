@@ -68,16 +68,20 @@ class Audience(Protocol):
 
 
 async def until_recording(client: RecordingClient, job_ids: Sequence[str]) -> list[Recording]:
-    """The recordings once media of each is on tape. Raises `Unavailable` where one ends before."""
-    async with asyncio.timeout(READY_TIMEOUT_S):
-        while True:
-            found = [await client.get(job_id) for job_id in job_ids]
-            for each in found:
-                if each.status in FINAL:
-                    raise Unavailable(f"the recording of {each.peer_id} is {each.status}: {each.reason_detail}")
-            if all(each.status is JobStatus.RECORDING for each in found):
-                return found
-            await asyncio.sleep(POLL_S)
+    """The recordings once media of each is on tape. Raises `Unavailable` where one ends before, or takes too long."""
+    found: list[Recording] = []
+    try:
+        async with asyncio.timeout(READY_TIMEOUT_S):
+            while True:
+                found = [await client.get(job_id) for job_id in job_ids]
+                for each in found:
+                    if each.status in FINAL:
+                        raise Unavailable(f"the recording of {each.peer_id} is {each.status}: {each.reason_detail}")
+                if all(each.status is JobStatus.RECORDING for each in found):
+                    return found
+                await asyncio.sleep(POLL_S)
+    except TimeoutError as error:
+        raise Unavailable(f"not all are recorded after {READY_TIMEOUT_S:g} s: {_states(found)}") from error
 
 
 async def files_made(
@@ -93,12 +97,15 @@ async def files_made(
                 for take, each in zip(takes, found, strict=True):
                     _tell(audience, take, each)
     except TimeoutError as error:
-        states = ", ".join(f"{each.peer_id} {each.status}" for each in found)
-        raise Unavailable(f"not all files are made after {FILE_TIMEOUT_S:g} s: {states}") from error
+        raise Unavailable(f"not all files are made after {FILE_TIMEOUT_S:g} s: {_states(found)}") from error
     for each in found:
         if each.status is not JobStatus.COMPLETED:
             raise Unavailable(f"no file of {each.peer_id}: {each.status}, {each.reason}: {each.reason_detail}")
     return found
+
+
+def _states(recordings: Sequence[Recording]) -> str:
+    return ", ".join(f"{each.peer_id} {each.status}" for each in recordings)
 
 
 def _tell(audience: Audience, take: Take, recording: Recording) -> None:

@@ -38,6 +38,7 @@ def api_error(status: int, code: str = "no", wrong: tuple[FieldError, ...] = ())
         (errors.OrchestratorError("x"), ExitCode.FAILED),
         (OSError(errno.EADDRINUSE, "x"), ExitCode.UNREACHABLE),
         (PermissionError(errno.EACCES, "x"), ExitCode.FAILED),
+        (TimeoutError(), ExitCode.FAILED),
     ],
 )
 def test_the_code_says_what_kind_of_failure(error: Exception, code: ExitCode) -> None:

@@ -81,7 +81,7 @@ def _links(pid: int) -> Iterator[str]:
 
 
 async def _objects(deployment: Deployment, recordings: list[Recording]) -> list[str]:
-    """Tape without a row, rows without tape, files that are nobody's."""
+    """Tape without a row, and rows without tape."""
     stored = {each.key for each in await ObjectStore.open(deployment.storage).list("")}
     tapes = {key for key in stored if key.startswith("tapes/")}
     rows: set[str] = set()
