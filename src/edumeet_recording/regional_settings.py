@@ -48,14 +48,14 @@ class RegionScaling(BaseModel):
 
     min_nodes: int = Field(1, ge=0, le=10_000)
     max_nodes: int = Field(10, ge=0, le=10_000)
-    target_utilisation: float = Field(0.85, gt=0, le=1)
+    target_utilisation: float = Field(0.97, gt=0, le=1)
     spare_nodes: float = Field(1, ge=0, le=1000)
     node_mcpu: int = Field(1600, ge=1, le=1_000_000)
     lead_time_s: float = Field(60, ge=0, le=3600)
     start_timeout_s: float = Field(300, ge=1, le=86400)
     up_cooldown_s: float = Field(5, ge=0, le=3600)
-    down_cooldown_s: float = Field(300, ge=0, le=86400)
-    shrink_after_s: float = Field(600, ge=0, le=43200)
+    down_cooldown_s: float = Field(120, ge=0, le=86400)
+    shrink_after_s: float = Field(120, ge=0, le=43200)
     lost_after_s: float = Field(3600, ge=1, le=7 * 86400)
 
     @model_validator(mode="after")

@@ -6,7 +6,8 @@ import pytest
 
 from edumeet_recording.sim.fleet.figures import figures
 from edumeet_recording.sim.fleet.plots import draw
-from edumeet_recording.sim.fleet.simulation import Scenario, live
+from edumeet_recording.sim.fleet.scenario import Scenario
+from edumeet_recording.sim.fleet.simulation import live
 
 
 @pytest.mark.timeout(180)
@@ -22,4 +23,4 @@ async def test_a_day_passes(tmp_path: Path) -> None:
     paid = [each.nodes_paid for each in lived.watch.samples if each.region == "eu-north-1"]
     assert max(paid) > min(paid)
     assert draw(lived, result, tmp_path).exists()
-    assert all((tmp_path / name).stat().st_size > 0 for name in ("regions.png", "times.png", "cost.png"))
+    assert all((tmp_path / name).stat().st_size > 0 for name in ("regions.png", "live.png", "times.png", "cost.png"))

@@ -18,7 +18,8 @@ from rich.table import Table
 
 from edumeet_recording.bench import many_nodes, starts, watchers
 from edumeet_recording.sim.fleet.figures import figures
-from edumeet_recording.sim.fleet.simulation import Scenario, live
+from edumeet_recording.sim.fleet.scenario import Scenario
+from edumeet_recording.sim.fleet.simulation import live
 from edumeet_recording.telemetry import configure_logging
 
 RESULT = Path("build/bench/fleet.json")
@@ -31,6 +32,7 @@ AT_MOST = {
     "watchers_cpu": 0.25,
     "day_max_wait_s": 10.0,
     "day_cost_ratio_oracle": 1.25,
+    "day_returned_early": 0.0,
 }
 
 
@@ -57,6 +59,8 @@ async def measure(seconds: float) -> dict[str, float]:
         "day_max_wait_s": day.max_wait_s,
         "day_failover_p95_s": day.failover_p95_s,
         "day_cost_ratio_oracle": day.cost_ratio,
+        "day_returned_early": day.returned_early,
+        "day_service_max_wait_s": day.service_max_wait_s,
         "day_refused": day.refused,
     }
 

@@ -45,7 +45,8 @@ def simulate_fleet(
     try:
         from edumeet_recording.sim.fleet.figures import figures
         from edumeet_recording.sim.fleet.plots import draw
-        from edumeet_recording.sim.fleet.simulation import Scenario, live
+        from edumeet_recording.sim.fleet.scenario import Scenario
+        from edumeet_recording.sim.fleet.simulation import live
     except ImportError as error:
         raise BadSettings(f"this needs the extras: edumeet-recording[kubernetes,plots] ({error})") from error
 

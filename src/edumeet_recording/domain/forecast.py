@@ -1,15 +1,22 @@
 """How much will be recorded soon: from the last minutes' trend, the peers in the rooms, and earlier hours; pure."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum, unique
+from itertools import accumulate
 from statistics import correlation, linear_regression
 
 TREND_WINDOW = timedelta(minutes=5)
 TREND_SAMPLES = 4
 """Fewer say nothing of a trend."""
 HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(weeks=1)
+GATHERING = timedelta(minutes=30)
+"""People come into a room up to so long before they are recorded."""
+SHARE_RANK = 0.9
+"""Of what an hour's peers say of their share, so much says less than what counts: few who are there are recorded
+shortly before a lecture, and most once it has begun. The greatest are left out: peers lack while a server is away."""
 TOLERANCE = timedelta(minutes=6)
 """History is thinned to a row in five minutes: an older sample than this says nothing of its moment."""
 
@@ -72,7 +79,7 @@ def _trend(present: Sample, past: Sequence[Sample], horizon: timedelta) -> float
 
     So noise has no trend; and no more is expected than has been seen to come.
     """
-    samples = [*(each for each in past if present.at - TREND_WINDOW <= each.at < present.at), present]
+    samples = [*_between(past, present.at - TREND_WINDOW, present.at), present]
     demand = [each.demand_mcpu for each in samples]
     if len(samples) < TREND_SAMPLES or min(demand) == max(demand):
         return 0.0
@@ -82,17 +89,25 @@ def _trend(present: Sample, past: Sequence[Sample], horizon: timedelta) -> float
 
 
 def _peers(present: Sample, past: Sequence[Sample]) -> float:
-    """What the peers who came in the last minutes are worth, at the last hour's share, and was not recorded yet."""
-    hour = [each for each in past if present.at - HOUR <= each.at < present.at]
-    lately = [each for each in hour if present.at - TREND_WINDOW <= each.at]
+    """What the peers who came while people gathered are worth, at the hour's share, and was not recorded yet."""
+    hour = _between(past, present.at - HOUR, present.at)
+    lately = _between(past, present.at - GATHERING, present.at)
     # a room server tells its peers now and then: recordings may be there before the peers they are of
     known = [each for each in hour if each.peers]
     if not (lately and known):
         return 0.0
-    share = sum(each.demand_mcpu for each in known) / sum(each.peers for each in known)
-    came = present.peers - min(each.peers for each in lately)
-    recorded = max(each.demand_mcpu for each in (*lately, present))
-    return min(came * share, present.peers * share - recorded)
+    share = _usual_share(known)
+    begin = min(range(len(lately)), key=lambda at: (lately[at].peers, -at))
+    recorded = max(each.demand_mcpu for each in (*lately[begin:], present))
+    came = (present.peers - lately[begin].peers) * share - (recorded - lately[begin].demand_mcpu)
+    return min(came, present.peers * share - recorded)
+
+
+def _usual_share(samples: Sequence[Sample]) -> float:
+    """Milli-cores for a peer, at `SHARE_RANK` of what the samples say, each with the weight of its peers."""
+    shares = sorted((each.demand_mcpu / each.peers, each.peers) for each in samples)
+    weights = list(accumulate(peers for _, peers in shares))
+    return shares[bisect_left(weights, SHARE_RANK * weights[-1])][0]
 
 
 def _schedule(present: Sample, past: Sequence[Sample], horizon: timedelta) -> float:
@@ -103,8 +118,17 @@ def _schedule(present: Sample, past: Sequence[Sample], horizon: timedelta) -> fl
 
 
 def _rise_after(moment: datetime, past: Sequence[Sample], horizon: timedelta) -> int | None:
-    before = [each for each in past if moment - TOLERANCE <= each.at <= moment]
-    after = [each.demand_mcpu for each in past if moment < each.at <= moment + horizon]
+    before = _between(past, moment - TOLERANCE, moment)
+    after = _between(past, moment, moment + horizon)
     if not (before and after):
         return None
-    return max(after) - before[-1].demand_mcpu
+    return max(each.demand_mcpu for each in after) - before[-1].demand_mcpu
+
+
+def _between(past: Sequence[Sample], since: datetime, until: datetime) -> Sequence[Sample]:
+    """The samples from `since` to before `until`."""
+    return past[bisect_left(past, since, key=_at) : bisect_left(past, until, key=_at)]
+
+
+def _at(sample: Sample) -> datetime:
+    return sample.at

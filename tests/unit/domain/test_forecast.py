@@ -52,6 +52,29 @@ def test_peers_who_are_told_later_than_their_recordings_are_worth_nothing_more()
         assert forecast(at(0, 8, peers=4), [*earlier, *past], HORIZON).cause is not Cause.PEERS
 
 
+def test_peers_who_came_long_before_their_lecture_are_still_expected() -> None:
+    past = [at(2400, 100, peers=50), at(1500, 100, peers=50), at(1200, 100, peers=200), at(60, 100, peers=200)]
+    assert forecast(at(0, 100, peers=200), past, HORIZON) == Forecast(400, Cause.PEERS)
+
+
+def test_who_left_meanwhile_takes_nothing_from_those_who_came() -> None:
+    past = [at(2400, 400, peers=200), at(900, 400, peers=200), at(700, 200, peers=100), at(60, 200, peers=200)]
+    assert forecast(at(0, 200, peers=200), past, HORIZON) == Forecast(400, Cause.PEERS)
+
+
+def test_the_share_of_peers_is_that_of_lectures_under_way() -> None:
+    """Most of the hour's last samples are of people who wait for the next one to begin."""
+    under_way = [at(3500 - 15 * number, 300, peers=100) for number in range(100)]
+    gathering = [at(900 - 15 * number, 0, peers=4 * number) for number in range(1, 60)]
+    assert forecast(at(0, 0, peers=240), [*under_way, *gathering], HORIZON) == Forecast(720 - 12, Cause.PEERS)
+
+
+def test_a_moment_in_which_peers_were_not_told_says_nothing_of_their_share() -> None:
+    told = [at(3500 - 15 * number, 200, peers=100) for number in range(200)]
+    untold = [at(3500 - 15 * number, 200, peers=1) for number in range(200, 215)]
+    assert forecast(at(0, 200, peers=100), [*told, *untold], HORIZON) == Forecast(200, Cause.DEMAND)
+
+
 def test_peers_who_stay_and_are_not_recorded_are_worth_nothing() -> None:
     past = [at(600, 100, peers=50), at(60, 100, peers=50)]
     assert forecast(at(0, 20, peers=50), past, HORIZON) == Forecast(20, Cause.DEMAND)

@@ -20,8 +20,8 @@ STARTS_AT = {8: 2, 9: 4, 10: 5, 11: 4, 12: 1, 13: 3, 14: 5, 15: 4, 16: 3, 17: 2,
 LECTURES_S = (45 * 60, 90 * 60)
 PUNCTUAL_S = 120
 """Standard deviation of when a lecture's recording begins and ends."""
-EARLY_S = 600
-"""People are in the room this long before it is recorded."""
+EARLY_S, EARLY_SPREAD_S = 600, 180
+"""Mean and standard deviation of how long people are in the room before it is recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +44,11 @@ REGIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One peer that is recorded from `begins_s` to `ends_s`."""
+    """One peer that comes into a room at `joins_s`, and is recorded there from `begins_s` to `ends_s`."""
 
     number: int
     region: str
+    joins_s: float
     begins_s: float
     ends_s: float
 
@@ -55,11 +56,11 @@ class Session:
 def sessions(count: int, regions: Sequence[Region], seed: int) -> list[Session]:
     """`count` of them in the order of their beginnings; equal for equal arguments."""
     chance = random.Random(seed)  # noqa: S311 -- a simulation, not a secret
-    drawn = sorted((_session(chance, chance.choice(regions)) for _ in range(count)), key=lambda each: each[1])
+    drawn = sorted((_session(chance, chance.choice(regions)) for _ in range(count)), key=lambda each: each[2])
     return [Session(number, *each) for number, each in enumerate(drawn)]
 
 
-def _session(chance: random.Random, region: Region) -> tuple[str, float, float]:
+def _session(chance: random.Random, region: Region) -> tuple[str, float, float, float]:
     if chance.random() < LECTURE_SHARE:
         hour = chance.choices(list(STARTS_AT), weights=list(STARTS_AT.values()))[0]
         local = hour * 3600 + chance.gauss(0, PUNCTUAL_S)
@@ -68,7 +69,8 @@ def _session(chance: random.Random, region: Region) -> tuple[str, float, float]:
         local = chance.uniform(7, 20) * 3600
         length = chance.uniform(10, 60) * 60
     begins = (local - region.offset_h * 3600) % DAY_S
-    return region.name, begins, min(begins + max(length, 60.0), DAY_S)
+    joins = begins - max(chance.gauss(EARLY_S, EARLY_SPREAD_S), 0.0)
+    return region.name, joins, begins, min(begins + max(length, 60.0), DAY_S)
 
 
 class Crowd:

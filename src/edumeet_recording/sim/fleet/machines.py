@@ -28,14 +28,12 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Machine:
-    """One node's machine. `paid_from`, `paid_to`: monotonic seconds between which somebody pays for it."""
+    """One node's machine. `boots_until`: monotonic seconds from which on it serves."""
 
     node_id: str
     region: str
     base_url: str
-    paid_from: float
-    paid_to: float | None = None
-    boots_until: float = 0.0
+    boots_until: float
     link: LeanLink | None = None
     node: FleetNode | None = None
     lost: asyncio.Event = field(default_factory=asyncio.Event)
@@ -57,19 +55,15 @@ class Machines:
         self._observer = observer
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.all: dict[str, Machine] = {}
-        self.gone: list[Machine] = []
 
     def start(self, tasks: asyncio.TaskGroup, node_id: str, region: str, boot_s: float) -> None:
         """Have a machine; its node serves after `boot_s`."""
-        now = time.monotonic()
-        self.all[node_id] = machine = Machine(node_id, region, next(self._urls), now, boots_until=now + boot_s)
+        self.all[node_id] = machine = Machine(node_id, region, next(self._urls), time.monotonic() + boot_s)
         self._tasks[node_id] = tasks.create_task(self._run(machine))
 
     def stop(self, node_id: str) -> None:
         """Have it no more: at once, as a drained node ends, and as a machine fails."""
         machine = self.all.pop(node_id)
-        machine.paid_to = time.monotonic()
-        self.gone.append(machine)
         self._tasks.pop(node_id).cancel()
         if machine.link is not None:
             machine.link.abort()

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from edumeet_recording.sim.fleet.day import demand, needed
 from edumeet_recording.sim.fleet.figures import Figures, percentile
 from edumeet_recording.sim.fleet.measure import Sample
-from edumeet_recording.sim.fleet.simulation import LEAST_NODES, Lived
+from edumeet_recording.sim.fleet.scenario import LEAST_NODES
+from edumeet_recording.sim.fleet.simulation import Lived
 
 HOUR_S = 3600
 PAGE = """<!doctype html>
@@ -33,9 +34,11 @@ img {{ width: 100% }}
 
 def draw(lived: Lived, result: Figures, folder: Path) -> Path:
     """Write the pictures and `index.html` to `folder`; the page's path."""
+    virtual = sorted(lived.virtual.samples, key=lambda each: each.at_s)
     pictures = {
-        "regions.png": ("Demand, capacity and queue of each region", _regions(lived)),
-        "times.png": ("How long recordings waited, and how long they were interrupted", _times(lived)),
+        "regions.png": ("Demand, capacity and queue of each region, by the policy", _regions(lived, virtual)),
+        "live.png": ("The same as it was lived, so much faster", _regions(lived, lived.watch.samples)),
+        "times.png": ("How long recordings waited for a node, and for another", _times(lived)),
         "cost.png": ("Nodes paid for, and those an oracle would have had", _cost(lived)),
     }
     for name, (_title, figure) in pictures.items():
@@ -53,11 +56,11 @@ def draw(lived: Lived, result: Figures, folder: Path) -> Path:
     return page
 
 
-def _regions(lived: Lived) -> Figure:
+def _regions(lived: Lived, samples: Sequence[Sample]) -> Figure:
     places = lived.scenario.places
     figure = Figure(figsize=(11, 2.6 * len(places)), layout="constrained")
     for axes, place in zip(_rows(figure, len(places)), places, strict=True):
-        ours = [each for each in lived.watch.samples if each.region == place.name]
+        ours = [each for each in samples if each.region == place.name]
         hours = _hours(ours)
         axes.plot(hours, [each.sessions for each in ours], label="recordings that should run")
         axes.plot(hours, [each.nodes_running * lived.sessions_a_node for each in ours], label="capacity")
@@ -89,7 +92,7 @@ def _cost(lived: Lived) -> Figure:
     figure = Figure(figsize=(11, 3.5), layout="constrained")
     (axes,) = _rows(figure, 1)
     by_time: dict[float, int] = {}
-    for sample in lived.watch.samples:
+    for sample in sorted(lived.virtual.samples, key=lambda each: each.at_s):
         by_time[sample.at_s] = by_time.get(sample.at_s, 0) + sample.nodes_paid
     best = [
         needed(

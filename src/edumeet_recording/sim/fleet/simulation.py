@@ -7,32 +7,27 @@ import socket
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from edumeet_recording.api.auth import Scope, issue_token
 from edumeet_recording.domain.errors import Unavailable
 from edumeet_recording.domain.price import capacity_mcpu
+from edumeet_recording.regional_settings import RegionScaling
 from edumeet_recording.sim.fleet.cluster import NAMESPACE, Cluster, application, kubeconfig
-from edumeet_recording.sim.fleet.day import DAY_S, EARLY_S, REGIONS, Crowd, Region, Session, demand, sessions
+from edumeet_recording.sim.fleet.day import DAY_S, Crowd, Session
 from edumeet_recording.sim.fleet.http import LeanClient
 from edumeet_recording.sim.fleet.machines import Machines
 from edumeet_recording.sim.fleet.measure import Recording, Sample, Watch
 from edumeet_recording.sim.fleet.rooms import FleetRooms
+from edumeet_recording.sim.fleet.scenario import BOOT_S, SESSION_MCPU, Scenario
+from edumeet_recording.sim.fleet.virtual import VirtualDay, live_virtually
 from edumeet_recording.sim.processes import OwnProcess, own_process
 from edumeet_recording.sim.room_link import Registration, RoomLink
 from edumeet_recording.store.embedded import embedded_postgres
 from edumeet_recording.web import serve
 
-SESSION_MCPU = 8
-"""What placement asks for a peer's audio and video; a test holds it to `domain.price`."""
-FILLED = 0.75
-"""Nodes are made so large that, of those that were asked for, this share is needed at the busiest moment."""
-BOOT_S = 60.0
-"""Of the simulated day: from asking for a node until it registers."""
 ROUNDING_MCPU = 0.5
-LEAST_NODES = 1
-"""In each region, at any time."""
 CALLERS = 64
 SETTLE_S = 20.0
 READY_S = 20.0
@@ -42,40 +37,13 @@ SAMPLES = 480
 
 
 @dataclass(frozen=True, slots=True)
-class Scenario:
-    """`minutes`: how long the day takes. `failures`: machines that are lost in its course.
-
-    `nodes`: how many the busiest moment needs, with some to spare; where it is not `autoscaled`, all of them all day.
-    """
-
-    nodes: int
-    recordings: int
-    regions: int
-    minutes: float
-    replicas: int
-    failures: int
-    autoscaled: bool
-    seed: int
-
-    @property
-    def speed(self) -> float:
-        """Seconds of the day in one of ours."""
-        return DAY_S / (self.minutes * 60)
-
-    @property
-    def places(self) -> tuple[Region, ...]:
-        """Its regions."""
-        return REGIONS[: self.regions]
-
-
-@dataclass(frozen=True, slots=True)
 class Lived:
-    """A day that was simulated. `node_s`: node-seconds of the day that were paid for, by region."""
+    """A day that was simulated: `virtual` for the policy's waits and cost, `watch` for what the service takes."""
 
     scenario: Scenario
     sessions: tuple[Session, ...]
     sessions_a_node: int
-    node_s: dict[str, float]
+    virtual: VirtualDay
     watch: Watch
     cpu_s: dict[str, float]
 
@@ -89,24 +57,14 @@ async def live(scenario: Scenario, folder: Path) -> Lived:
 
 
 async def _live(scenario: Scenario, folder: Path) -> Lived:
-    planned = sessions(scenario.recordings, scenario.places, scenario.seed)
-    fit = _sessions_a_node(scenario, planned)
+    planned = scenario.plan()
+    fit = scenario.sessions_a_node(planned)
+    virtual = live_virtually(scenario, planned, fit)
     watch = Watch(time.monotonic)
     async with _Simulation.opened(scenario, fit, watch, folder) as simulation:
-        began = time.monotonic()
-        await simulation.run(planned, began)
-        ended = time.monotonic()
-        node_s = dict.fromkeys(simulation.rooms, 0.0)
-        for machine in [*simulation.machines.gone, *simulation.machines.all.values()]:
-            node_s[machine.region] += max(0.0, (machine.paid_to or ended) - max(machine.paid_from, began))
+        await simulation.run(planned, time.monotonic())
         cpu_s = {process.name: process.cpu_s() for process in simulation.replicas}
-    paid = {region: seconds * scenario.speed for region, seconds in node_s.items()}
-    return Lived(scenario, tuple(planned), fit, paid, watch, cpu_s)
-
-
-def _sessions_a_node(scenario: Scenario, planned: Sequence[Session]) -> int:
-    peaks = [max(demand([each for each in planned if each.region == place.name])) for place in scenario.places]
-    return max(1, round(sum(peaks) / (scenario.nodes * FILLED)))
+    return Lived(scenario, tuple(planned), fit, virtual, watch, cpu_s)
 
 
 @dataclass(slots=True)
@@ -221,11 +179,9 @@ class _Simulation:
     async def _sample(self, planned: Sequence[Session], began: float) -> None:
         """Look at the fleet now and then; room servers tell who is in their rooms."""
         speed = self.scenario.speed
-        spans = {
-            place: [(each.begins_s, each.ends_s) for each in planned if each.region == place] for place in self.rooms
-        }
-        recorded = {place: Crowd(ours) for place, ours in spans.items()}
-        there = {place: Crowd((begins - EARLY_S, ends) for begins, ends in ours) for place, ours in spans.items()}
+        here = {place: [each for each in planned if each.region == place] for place in self.rooms}
+        recorded = {place: Crowd((each.begins_s, each.ends_s) for each in ours) for place, ours in here.items()}
+        there = {place: Crowd((each.joins_s, each.ends_s) for each in ours) for place, ours in here.items()}
         for number in range(1, SAMPLES):
             at_s = number * DAY_S / SAMPLES
             await _until(began + at_s / speed)
@@ -257,21 +213,18 @@ class _Simulation:
 
 def _settings(scenario: Scenario, fit: int, kubeconfig_file: Path) -> dict[str, str]:
     """Of the orchestrators: what is a time of the day runs as fast as the day."""
-    policy = {
-        "minNodes": LEAST_NODES,
-        "maxNodes": scenario.nodes,
-        "nodeMcpu": fit * SESSION_MCPU,
-        "leadTimeS": BOOT_S / scenario.speed,
-        "upCooldownS": 5 / scenario.speed,
-        "downCooldownS": 300 / scenario.speed,
-        "shrinkAfterS": 600 / scenario.speed,
+    policy = scenario.policy(fit)
+    faster = {
+        name: getattr(policy, name) / scenario.speed
+        for name in ("lead_time_s", "up_cooldown_s", "down_cooldown_s", "shrink_after_s")
     }
+    given = RegionScaling.model_validate(asdict(replace(policy, **faster))).model_dump(by_alias=True)
     return {
         "PORT": "0",
         "LOG_FORMAT": "json",
         "LOG_LEVEL": "warning",
         "AUTOSCALE_PROVIDER": "kubernetes" if scenario.autoscaled else "advisory",
-        "AUTOSCALE_POLICY": json.dumps({"*": policy, **{place.name: {} for place in scenario.places}}),
+        "AUTOSCALE_POLICY": json.dumps({"*": given, **{place.name: {} for place in scenario.places}}),
         "KUBECONFIG": str(kubeconfig_file),
         "KUBERNETES_NAMESPACE": NAMESPACE,
         "QUEUE_LIMIT": str(scenario.recordings),

@@ -1,5 +1,7 @@
 """The plan of a simulated day, and what an oracle would pay for it."""
 
+from statistics import fmean
+
 import pytest
 
 from edumeet_recording.config import OrchestratorSettings
@@ -8,6 +10,7 @@ from edumeet_recording.domain.price import price
 from edumeet_recording.domain.request import RequestStream
 from edumeet_recording.sim.fleet.day import (
     DAY_S,
+    EARLY_S,
     GRID_S,
     REGIONS,
     Crowd,
@@ -18,7 +21,7 @@ from edumeet_recording.sim.fleet.day import (
     oracle_node_s,
     sessions,
 )
-from edumeet_recording.sim.fleet.simulation import SESSION_MCPU
+from edumeet_recording.sim.fleet.scenario import SESSION_MCPU
 
 
 def test_a_day_is_the_same_for_the_same_seed() -> None:
@@ -41,7 +44,13 @@ def test_lectures_begin_around_the_hour_of_their_region() -> None:
 
 
 def _session(begins_s: float, ends_s: float) -> Session:
-    return Session(0, "here", begins_s, ends_s)
+    return Session(0, "here", begins_s, begins_s, ends_s)
+
+
+def test_people_are_there_before_they_are_recorded() -> None:
+    early_s = [each.begins_s - each.joins_s for each in sessions(2000, REGIONS, 1)]
+    assert min(early_s) >= 0
+    assert EARLY_S - 30 < fmean(early_s) < EARLY_S + 30
 
 
 def test_demand_counts_what_overlaps_each_minute() -> None:
