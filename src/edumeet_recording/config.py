@@ -190,7 +190,9 @@ class OrchestratorSettings(CommonSettings):
         30, description="Until they are this many days old, one row in five minutes is kept, the busiest."
     )
     metrics_hourly_days: Days = Field(
-        730, description="Then one in an hour; what is older goes, and with it scaling events and alerts that are over."
+        730,
+        description="Then one in an hour; what is older goes, and with it events of scaling and of nodes, and alerts "
+        "that are over.",
     )
     alert_urls: SecretStr = Field(
         SecretStr(""),

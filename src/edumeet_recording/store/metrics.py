@@ -40,7 +40,7 @@ async def thin(conn: Connection, since: datetime, until: datetime, step: timedel
 
 
 async def forget(conn: Connection, before: datetime) -> None:
-    """Delete what of the history is older: numbers, scaling events, closed requests, alerts that are over."""
+    """Delete what of the history is older: numbers, events of scaling and nodes, closed requests, ended alerts."""
     await _sql.forget_history(conn, before=before)
 
 

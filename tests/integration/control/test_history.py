@@ -34,7 +34,7 @@ async def test_the_busiest_row_of_each_step_is_kept(service: Service) -> None:
         assert await loads(service) == [123, 13, 113, 1, 3, 2, 101, 103, 102]
 
 
-async def test_old_decisions_requests_and_alerts_go_open_ones_stay(service: Service) -> None:
+async def test_old_events_requests_and_alerts_go_open_ones_stay(service: Service) -> None:
     old = await service.pool.fetchval("SELECT now() - interval '1000 days'")
     await service.pool.execute(
         "INSERT INTO scaling_events (at, region, action, reason) VALUES ($1, 'eu', 'start', 'trend')", old
@@ -50,8 +50,12 @@ async def test_old_decisions_requests_and_alerts_go_open_ones_stay(service: Serv
         "('a', 'open', 'eu', 'warning', '', $1, $1, $1, NULL)",
         old,
     )
+    await service.pool.execute(
+        "INSERT INTO node_events (node_id, type, at) VALUES ('node-1', 'dead', $1), ('node-1', 'returned', now())", old
+    )
     await history_tick(service.commands.db, SETTINGS)
     assert await service.pool.fetchval("SELECT count(*) FROM scaling_events") == 0
+    assert await service.pool.fetchval("SELECT string_agg(type, '') FROM node_events") == "returned"
     assert await service.pool.fetchval("SELECT string_agg(node_id, '') FROM fleet_requests") == "open"
     assert await service.pool.fetchval("SELECT string_agg(subject, '') FROM alerts") == "open"
 

@@ -68,11 +68,13 @@ WITH kept AS (
 SELECT count(*) FROM gone;
 
 -- name: forget_history!
--- What is too old to be of use: numbers, decisions, closed requests, alerts that are over.
+-- What is too old to be of use: numbers, decisions, what happened to nodes, closed requests, alerts that are over.
 WITH numbers AS (
     DELETE FROM system_metrics WHERE timestamp < :before
 ), decisions AS (
     DELETE FROM scaling_events WHERE at < :before
+), happened AS (
+    DELETE FROM node_events WHERE at < :before
 ), requests AS (
     DELETE FROM fleet_requests WHERE ended_at < :before
 )
