@@ -17,6 +17,7 @@ from edumeet_recording.api.auth import Scope, issue_token
 from edumeet_recording.client import RecordingClient
 from edumeet_recording.domain.job import FINAL, JobStatus
 from edumeet_recording.sim.analyse import analyse
+from edumeet_recording.sim.faults.part import stragglers
 from edumeet_recording.sim.processes import OwnProcess, own_process
 from edumeet_recording.sim.room_server import SimulatedRoomServer, SimulatorOptions
 from edumeet_recording.wire.views import Recording
@@ -111,6 +112,35 @@ async def _file_is_whole(client: RecordingClient, job_id: str, folder: Path) -> 
     assert content.video is not None
     assert len(content.audio.beeps) >= RECORD_S - 1
     assert len(content.video.flashes) >= RECORD_S - 1
+
+
+def _database_servers(folder: Path) -> list[str]:
+    """PostgreSQL servers that work below a folder, not counting their helpers."""
+    return [command for command in stragglers(folder).values() if "/postgres -D " in command]
+
+
+async def test_all_in_one_may_be_killed_and_started_again(
+    machine: Machine, client: RecordingClient, rooms: SimulatedRoomServer, tmp_path: Path
+) -> None:
+    """SIGKILL for `up` alone: what it has started finds out by itself."""
+    settings = {
+        **QUICK,
+        "PORT": str(machine.port),
+        "STATE_DIR": str(tmp_path / "state"),
+        "JWT_SECRET": SIGNED_WITH,
+        "PROCESSING_LEASE_S": "5",
+    }
+    async with own_process("up", "up", "--json", settings=settings, folder=tmp_path) as up:
+        await up.answer()
+        job = await _recording(client, rooms)
+        up.signal(signal.SIGKILL)
+        await up.process.wait()
+    async with own_process("up", "up", "--json", settings=settings, folder=tmp_path) as up:
+        await up.answer()
+        await _file_is_whole(client, job.job_id, tmp_path)
+        assert len(_database_servers(tmp_path)) == 1
+        assert await up.end() == 0
+    await eventually(lambda: not stragglers(tmp_path))
 
 
 async def test_sigint_ends_both_in_time_and_a_restart_goes_on(

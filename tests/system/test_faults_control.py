@@ -16,6 +16,7 @@ from edumeet_recording.sim.faults.deployment import Deployment, Plan, deployed
 from edumeet_recording.sim.faults.invariants import violations
 from edumeet_recording.sim.faults.part import stragglers
 from edumeet_recording.sim.faults.proxy import Weather
+from edumeet_recording.sim.faults.strikes import Strike, struck
 from edumeet_recording.sim.faults.takes import Take
 from edumeet_recording.sim.faults.waiting import until
 
@@ -122,6 +123,27 @@ async def test_the_storage_may_be_away(deployment: Deployment, weather: Weather)
     assert len(waiting) == RECORDINGS
     deployment.storage_net.turn(Weather.FAIR)
     await _nothing_is_missing(deployment, recorded)
+
+
+async def test_all_may_be_switched_off_at_once(deployment: Deployment) -> None:
+    """The files lack what was sent while nobody was there, and nothing else: all that came before was on a disk."""
+    recorded = await takes.start(deployment, RECORDINGS)
+    await asyncio.sleep(CALM_S)
+    async with struck(deployment, Strike.POWER_OFF, "") as off_at:
+        pass
+
+    async def begun_again() -> bool:
+        found = await takes.current(deployment, recorded)
+        return all(each.status is JobStatus.RECORDING and each.epoch > 1 for each in found)
+
+    await until(begun_again, "every recording goes on", CONVERGED_S)
+    off_s = time.time() - off_at
+    await asyncio.sleep(CALM_S)
+    await takes.stop(deployment, recorded)
+    outcomes = await takes.judged(deployment, recorded)
+    assert [said for each in outcomes for said in each.failures] == []
+    assert all(0 < each.gap_s < off_s + 1 for each in outcomes), [each.gap_s for each in outcomes]
+    await until(deployment.healthy, "all is healthy again", CONVERGED_S)
 
 
 async def test_replicas_restart_one_by_one_without_a_lost_event(deployment: Deployment) -> None:

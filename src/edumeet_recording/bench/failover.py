@@ -23,11 +23,12 @@ from edumeet_recording.sim.faults.deployment import Deployment, Plan, deployed
 from edumeet_recording.sim.faults.endurance import endure
 from edumeet_recording.sim.faults.invariants import violations
 from edumeet_recording.sim.faults.part import stragglers
+from edumeet_recording.sim.faults.strikes import Strike
 from edumeet_recording.sim.faults.trials import Measured, Trial, run, trials
 from edumeet_recording.telemetry import configure_logging
 
 RESULT = Path("build/bench/failover.json")
-PLAN = Plan(replicas=2, nodes=3, s3=True)
+PLAN = Plan(replicas=2, nodes=3, s3=True, small_disks=True)
 RECORDINGS, ENDURANCE_RECORDINGS = 20, 30
 ENDURANCE = "random_faults"
 
@@ -67,6 +68,9 @@ async def measure(chosen: tuple[Trial, ...], options: Namespace, console: Consol
         takes.join(service)
         for trial in chosen:
             console.print(f"{trial.name} …", style="dim")
+            if trial.strike is Strike.DISK_FULL and not all(node.disk for node in service.nodes.values()):
+                console.print("not tried: mounting a small disk is not permitted here", style="dim")
+                continue
             rows.append(_row(await run(service, trial, options.recordings)))
         if options.minutes:
             rows.append(await _endurance(service, options, console))

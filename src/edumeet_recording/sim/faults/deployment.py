@@ -23,11 +23,13 @@ from edumeet_recording.client import RecordingClient
 from edumeet_recording.config import CommonSettings
 from edumeet_recording.domain.errors import Unavailable
 from edumeet_recording.sim.faults.diary import Diary
+from edumeet_recording.sim.faults.disk import SmallDisk, small_disk
 from edumeet_recording.sim.faults.part import Part
 from edumeet_recording.sim.faults.proxy import Proxy, Weather, proxy
+from edumeet_recording.sim.faults.rooms import RoomPart
 from edumeet_recording.sim.faults.waiting import until
 from edumeet_recording.sim.processes import own_process, process
-from edumeet_recording.sim.room_server import SimulatedRoomServer, SimulatorOptions
+from edumeet_recording.sim.room_server import SimulatorOptions
 
 ROOM_SERVER = "room-server-1"
 TENANT = "university"
@@ -43,13 +45,14 @@ _LEADS, _LEADS_NO_MORE = '"leading"', '"leadership_lost"'
 class Plan:
     """What is to be there. `s3`: an S3 server, else a folder; settings are by variable, over what the parts need.
 
-    `first_port`: from there on each node has 400 UDP ports of its own. Nodes are in `regions` in turn, the room server
-    in the first.
+    `small_disks`: each node has one of its own, where that is permitted. `first_port`: from there on each node has 400
+    UDP ports of its own. Nodes are in `regions` in turn, the room server in the first.
     """
 
     replicas: int = 1
     nodes: int = 2
     s3: bool = False
+    small_disks: bool = False
     first_port: int = 41_000
     regions: tuple[str, ...] = ("default",)
     orchestrator_settings: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -58,11 +61,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class NodePart:
-    """A node, and its way to the orchestrators. RTP comes to it past that."""
+    """A node, and its way to the orchestrators; RTP comes to it past that. `disk` None: it is everybody's."""
 
     part: Part
     link_net: Proxy
     ports: range
+    disk: SmallDisk | None
 
     def cut_off(self, diary: Diary) -> float:
         """The node does not reach the orchestrators any more; when that was."""
@@ -88,7 +92,7 @@ class Deployment:
     orchestrators: dict[str, Part]
     api_net: Proxy
     nodes: dict[str, NodePart]
-    rooms: SimulatedRoomServer
+    rooms: RoomPart
     client: RecordingClient
     tenant: RecordingClient
     """Sees, and starts, what is the tenant's."""
@@ -154,10 +158,7 @@ class _Builder:
         orchestrators = await self._orchestrators(stack, behind, storage)
         ports = [urlsplit(each.answer["url"]).port or 0 for each in orchestrators.values()]
         api_net.targets = ports
-        options = SimulatorOptions(
-            server_id=ROOM_SERVER, region=self.plan.regions[0], orchestrator_url=api_net.url, peers={}
-        )
-        rooms = await stack.enter_async_context(SimulatedRoomServer(options))
+        rooms = await self._rooms(stack, api_net.url)
         return Deployment(
             folder=self.folder,
             diary=self.diary,
@@ -174,6 +175,15 @@ class _Builder:
             client=await stack.enter_async_context(RecordingClient(api_net.url, self._token(None))),
             tenant=await stack.enter_async_context(RecordingClient(api_net.url, self._token(TENANT))),
         )
+
+    async def _rooms(self, stack: AsyncExitStack, url: str) -> RoomPart:
+        options = SimulatorOptions(
+            server_id=ROOM_SERVER, region=self.plan.regions[0], orchestrator_url=url, port=_free_port(), peers={}
+        )
+        rooms = RoomPart(options, self.diary)
+        stack.push_async_callback(rooms.end)
+        await rooms.start()
+        return rooms
 
     def _token(self, tenant: str | None) -> str:
         now, scopes = time.time_ns() / 1e9, tuple(Scope)
@@ -242,8 +252,10 @@ class _Builder:
             "LOG_FORMAT": "json",
             **self.plan.node_settings,
         }
+        (self.folder / name).mkdir()
+        disk = stack.enter_context(small_disk(self.folder / name / "state")) if self.plan.small_disks else None
         part = await self._part(stack, name, ("node",), settings, answers=False)
-        return NodePart(part, link_net, ports)
+        return NodePart(part, link_net, ports, disk)
 
     async def _part(
         self,
@@ -256,7 +268,7 @@ class _Builder:
         answers: bool = True,
     ) -> Part:
         folder = self.folder / name
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         made = partial(own_process, name, *arguments, settings=settings, folder=folder, module=module)
         part = Part(name, made, folder, self.diary, answers=answers)
         stack.push_async_callback(part.end)

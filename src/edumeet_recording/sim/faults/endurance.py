@@ -10,7 +10,7 @@ from edumeet_recording.domain.errors import Unavailable
 from edumeet_recording.sim.faults import takes
 from edumeet_recording.sim.faults.deployment import Deployment
 from edumeet_recording.sim.faults.invariants import violations
-from edumeet_recording.sim.faults.strikes import Planned, schedule, struck
+from edumeet_recording.sim.faults.strikes import Planned, possible, schedule, struck
 from edumeet_recording.sim.faults.takes import Outcome, Take
 from edumeet_recording.sim.faults.waiting import until
 
@@ -43,7 +43,7 @@ async def endure(deployment: Deployment, *, seed: int, seconds: float, recording
     Raises `Unavailable` where the service does not come back when all is mended.
     """
     run = _Run(deployment, random.Random(seed))  # noqa: S311 - chosen by a seed on purpose
-    planned = schedule(seed, seconds, list(deployment.nodes), list(deployment.orchestrators))
+    planned = schedule(seed, seconds, possible(deployment))
     run.recorded = run.running = await takes.start(deployment, recordings)
     async with asyncio.TaskGroup() as group:
         for each in planned:

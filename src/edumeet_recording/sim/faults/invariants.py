@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from edumeet_recording.domain.job import FINAL, JobStatus
@@ -11,7 +13,7 @@ from edumeet_recording.sim.faults.deployment import Deployment
 from edumeet_recording.sim.faults.part import Part
 from edumeet_recording.sim.faults.waiting import POLL_S
 from edumeet_recording.storage.objects import ObjectStore
-from edumeet_recording.store import captures
+from edumeet_recording.store import captures, nodes
 from edumeet_recording.store.db import open_pool
 from edumeet_recording.wire.views import JobEvent, Recording
 
@@ -20,12 +22,12 @@ SETTLE_S = 20.0
 
 
 async def violations(deployment: Deployment) -> list[str]:
-    """All that does not hold; what concerns sockets and objects is looked at again for a while."""
+    """All that does not hold; what concerns sockets, rows and objects is looked at again for a while."""
     recordings = [each async for each in deployment.client.list()]
     told = [said for each in recordings for said in await _of_job(deployment, each)]
     deadline = asyncio.get_running_loop().time() + SETTLE_S
     while True:
-        left = [*_sockets(deployment), *await _objects(deployment, recordings)]
+        left = [*_sockets(deployment), *await _rows(deployment), *await _objects(deployment, recordings)]
         if not left or asyncio.get_running_loop().time() > deadline:
             return [*told, *left]
         await asyncio.sleep(POLL_S)
@@ -78,6 +80,17 @@ def _links(pid: int) -> Iterator[str]:
         for descriptor in Path(f"/proc/{pid}/fd").iterdir():
             with suppress(OSError):
                 yield os.readlink(descriptor)
+
+
+async def _rows(deployment: Deployment) -> list[str]:
+    """Captures that live though every job is over, and what nodes are promised all the same."""
+    async with open_pool(deployment.dsn, 2) as pool, pool.acquire() as connection:
+        live = {name: await captures.live_of_node(connection, name) for name in deployment.nodes}
+        fleet = await nodes.snapshots(connection, None, datetime.fromtimestamp(time.time_ns() / 1e9, UTC))
+    return [
+        *(f"{name} still has capture {capture.id} ({capture.state})" for name, its in live.items() for capture in its),
+        *(f"{node.id} is promised {node.load_mcpu} milli-cores for nothing" for node in fleet if node.load_mcpu),
+    ]
 
 
 async def _objects(deployment: Deployment, recordings: list[Recording]) -> list[str]:

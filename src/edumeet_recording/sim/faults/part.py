@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from edumeet_recording.sim.faults.diary import Diary
 from edumeet_recording.sim.processes import OwnProcess, descendants
 
 _WORKER = b"edumeet_recording.node.capture"
+_FINALIZER = b"edumeet_recording.node.finalize"
 
 
 class Part:
@@ -99,6 +100,15 @@ class Part:
             self._send(signal.SIGKILL, pid)
         return at
 
+    def kill_finalizers(self, spared: Collection[str]) -> set[str]:
+        """SIGKILL for those children of a node that make files, but not those of the jobs in `spared`; the jobs."""
+        making = {pid: _job_of(_command(pid)) for pid in descendants(self.pid)} if self.runs else {}
+        killed = {pid: job_id for pid, job_id in making.items() if job_id and job_id not in spared}
+        for pid, job_id in killed.items():
+            self._diary.note("finalize process killed", part=self.name, job_id=job_id)
+            self._send(signal.SIGKILL, pid)
+        return set(killed.values())
+
     def pause(self) -> float:
         """SIGSTOP for all of it, as when a machine hangs; when that was."""
         at = self._diary.note("stopped as it stands", part=self.name)
@@ -131,6 +141,12 @@ class Part:
     def _send(self, number: signal.Signals, pid: int) -> None:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
+
+
+def _job_of(command: bytes) -> str:
+    """The job of a finalize process, which its work folder is named after; empty for other processes."""
+    folder = command.rstrip(b"\0").rpartition(b"\0")[2].decode(errors="replace")
+    return Path(folder).name.partition(".")[0] if _FINALIZER in command else ""
 
 
 def _command(pid: int) -> bytes:

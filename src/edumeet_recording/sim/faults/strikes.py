@@ -1,14 +1,18 @@
 """The faults: each a block in which something is wrong, and after which it is mended."""
 
+import asyncio
 import random
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
+from edumeet_recording.domain.errors import Unavailable
 from edumeet_recording.sim.faults.deployment import Deployment, NodePart
 from edumeet_recording.sim.faults.part import Part
 from edumeet_recording.sim.faults.proxy import Proxy, Weather
+from edumeet_recording.sim.faults.waiting import POLL_S
 
 
 class Strike(StrEnum):
@@ -25,6 +29,10 @@ class Strike(StrEnum):
     NODE_CUT_OFF = "node_cut_off"
     """From the orchestrators, not from the room server."""
     NODE_DRAINED = "node_drained"
+    FINALIZER_KILLED = "finalizer_killed"
+    """SIGKILL for the first process that makes the file of each job there."""
+    DISK_FULL = "disk_full"
+    """Of a node that has a small one."""
     ORCHESTRATOR_KILLED = "orchestrator_killed"
     ORCHESTRATOR_HANGS = "orchestrator_hangs"
     ORCHESTRATORS_KILLED = "orchestrators_killed"
@@ -35,6 +43,7 @@ class Strike(StrEnum):
     STORAGE_CUT = "storage_cut"
     STORAGE_REFUSES = "storage_refuses"
     """It answers 500."""
+    ROOM_SERVER_KILLED = "room_server_killed"
     POWER_OFF = "power_off"
     """All at once: nodes, orchestrators and database."""
 
@@ -46,11 +55,14 @@ OF_A_NODE = (
     Strike.NODE_HANGS,
     Strike.NODE_CUT_OFF,
     Strike.NODE_DRAINED,
+    Strike.FINALIZER_KILLED,
+    Strike.DISK_FULL,
 )
 OF_AN_ORCHESTRATOR = (Strike.ORCHESTRATOR_KILLED, Strike.ORCHESTRATOR_HANGS)
 _ONE_AT_A_TIME = {
     "database": (Strike.DATABASE_KILLED, Strike.DATABASE_STALLED),
     "storage": (Strike.STORAGE_CUT, Strike.STORAGE_REFUSES),
+    "room server": (Strike.ROOM_SERVER_KILLED,),
 }
 _CALM_S = (1.0, 12.0)
 _LASTS_S = (1.0, 20.0)
@@ -66,14 +78,19 @@ class Planned:
     lasts_s: float
 
 
-def schedule(seed: int, seconds: float, nodes: list[str], orchestrators: list[str]) -> list[Planned]:
-    """The same strikes for the same seed, in order; nobody is struck again before it is mended."""
+def possible(deployment: Deployment) -> dict[str, Sequence[Strike]]:
+    """What can happen to each part."""
+    on_disks_of_others = tuple(strike for strike in OF_A_NODE if strike is not Strike.DISK_FULL)
+    of_nodes = {name: OF_A_NODE if node.disk else on_disks_of_others for name, node in deployment.nodes.items()}
+    return {**of_nodes, **dict.fromkeys(deployment.orchestrators, OF_AN_ORCHESTRATOR), **_ONE_AT_A_TIME}
+
+
+def schedule(seed: int, seconds: float, kinds: Mapping[str, Sequence[Strike]]) -> list[Planned]:
+    """The same strikes for the same seed, in order; nobody is struck again before it is mended.
+
+    `kinds`: what can happen, by target.
+    """
     chance = random.Random(seed)  # noqa: S311 - chosen by a seed on purpose
-    kinds = {
-        **dict.fromkeys(nodes, OF_A_NODE),
-        **dict.fromkeys(orchestrators, OF_AN_ORCHESTRATOR),
-        **_ONE_AT_A_TIME,
-    }
     free_at = dict.fromkeys(kinds, 0.0)
     planned: list[Planned] = []
     at_s = chance.uniform(*_CALM_S)
@@ -93,7 +110,7 @@ def schedule(seed: int, seconds: float, nodes: list[str], orchestrators: list[st
 async def struck(deployment: Deployment, strike: Strike, target: str) -> AsyncGenerator[float]:
     """The block begins with the strike, and gives when it was (epoch seconds); it ends with the mending.
 
-    Raises `Unavailable` where what was killed does not start again.
+    Raises `Unavailable` where what was killed does not start again, or a node has no disk of its own to be filled.
     """
     if strike in OF_A_NODE:
         async with _node_struck(deployment, strike, deployment.nodes[target]) as at:
@@ -122,21 +139,65 @@ async def _node_struck(deployment: Deployment, strike: Strike, node: NodePart) -
         case Strike.NODE_HANGS:
             async with _hanging(node.part) as at:
                 yield at
+        case Strike.FINALIZER_KILLED:
+            async with _finalizers_hunted(node.part) as at:
+                yield at
+        case Strike.CAPTURE_KILLED:
+            yield node.part.kill_workers()
+        case _:
+            async with _surroundings_struck(deployment, strike, node) as at:
+                yield at
+
+
+@asynccontextmanager
+async def _surroundings_struck(deployment: Deployment, strike: Strike, node: NodePart) -> AsyncGenerator[float]:
+    """What is wrong is not with the node's processes."""
+    match strike:
         case Strike.NODE_CUT_OFF:
             at = node.cut_off(deployment.diary)
             try:
                 yield at
             finally:
                 node.join(deployment.diary)
-        case Strike.NODE_DRAINED:
+        case Strike.DISK_FULL:
+            async with _disk_filled(deployment, node) as at:
+                yield at
+        case _:
             at = deployment.diary.note("drained", part=node.part.name)
             await deployment.client.drain(node.part.name)
             try:
                 yield at
             finally:
                 await deployment.client.undrain(node.part.name)
-        case _:
-            yield node.part.kill_workers()
+
+
+@asynccontextmanager
+async def _finalizers_hunted(part: Part) -> AsyncGenerator[float]:
+    async def hunt() -> None:
+        killed: set[str] = set()
+        while True:
+            killed |= part.kill_finalizers(killed)
+            await asyncio.sleep(POLL_S)
+
+    async with asyncio.TaskGroup() as group:
+        hunting = group.create_task(hunt())
+        try:
+            yield time.time_ns() / 1e9
+        finally:
+            hunting.cancel()
+
+
+@asynccontextmanager
+async def _disk_filled(deployment: Deployment, node: NodePart) -> AsyncGenerator[float]:
+    if node.disk is None:
+        raise Unavailable(f"{node.part.name} has no disk of its own")
+    at = deployment.diary.note("disk filled", part=node.part.name)
+    await asyncio.to_thread(node.disk.fill)
+    try:
+        yield at
+    finally:
+        node.disk.clear()
+        deployment.diary.note("disk cleared", part=node.part.name)
 
 
 @asynccontextmanager
@@ -149,6 +210,12 @@ async def _service_struck(deployment: Deployment, strike: Strike) -> AsyncGenera
             weather = Weather.CUT if strike is Strike.STORAGE_CUT else Weather.REFUSING
             async with _weather(deployment, deployment.storage_net, weather, "storage") as at:
                 yield at
+        case Strike.ROOM_SERVER_KILLED:
+            at = await deployment.rooms.kill()
+            try:
+                yield at
+            finally:
+                await deployment.rooms.start()
         case Strike.DATABASE_KILLED:
             at = await deployment.database.kill()
             try:

@@ -22,6 +22,7 @@ CALM_S = 5.0
 RECOVERY_TIMEOUT_S = 120.0
 STARTS_A_SECOND = 5
 STARTING_S = 4.0
+ROOM_SERVER_AWAY_S = 5.0
 
 
 class Mended(Enum):
@@ -38,6 +39,7 @@ class Mended(Enum):
 class Trial:
     """A fault and how it is tried. `starts`: recordings are started all the while; `stops`: they are stopped meanwhile.
 
+    `leaves`: recordings go on elsewhere, where what was struck is mended only afterwards.
     `remade`: files are judged once they were made anew of what came late.
     `most_gap_s`, `most_recovery_s`: what must hold, None for anything.
     """
@@ -48,6 +50,7 @@ class Trial:
     lasts_s: float = 0.0
     starts: bool = False
     stops: bool = False
+    leaves: bool = True
     remade: bool = False
     options: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     most_gap_s: float | None = None
@@ -82,6 +85,16 @@ def trials(outage_s: float, storage_outage_s: float) -> tuple[Trial, ...]:
         Trial("node_hangs", Strike.NODE_HANGS, Mended.AFTERWARDS, most_gap_s=6, most_recovery_s=8),
         Trial("node_cut_off", Strike.NODE_CUT_OFF, Mended.LATER, lasts_s=10, remade=True, most_gap_s=0),
         Trial("node_drained", Strike.NODE_DRAINED, Mended.AFTERWARDS, most_gap_s=0),
+        Trial("disk_full", Strike.DISK_FULL, Mended.LATER, lasts_s=10, most_gap_s=0, most_recovery_s=5),
+        Trial("finalizer_killed", Strike.FINALIZER_KILLED, Mended.AFTERWARDS, leaves=False, most_gap_s=0),
+        Trial(
+            "room_server_killed",
+            Strike.ROOM_SERVER_KILLED,
+            Mended.LATER,
+            lasts_s=ROOM_SERVER_AWAY_S,
+            # it is heard at once, yet registered only when its earlier life, whose token it lacks, is taken for dead
+            most_gap_s=ROOM_SERVER_AWAY_S + 5,
+        ),
         Trial(
             "leader_killed",
             Strike.ORCHESTRATOR_KILLED,
@@ -192,7 +205,7 @@ class _Run:
             look = self._all_shipped
         elif self.trial.strike in OF_AN_ORCHESTRATOR:
             look = self._led_by_another(target)
-        elif self.trial.mended is Mended.AFTERWARDS:
+        elif self.trial.mended is Mended.AFTERWARDS and self.trial.leaves:
             look = self._all_left(target)
         else:
             look = self._all_record
