@@ -77,14 +77,19 @@ class Node:
         self.sent_away = False
 
     async def listen(self) -> None:
-        async for text in self.connection:
-            match ORCHESTRATOR_MESSAGE.validate_json(text):
-                case Desired() as desired:
-                    self.wanted = desired.captures
-                case Goaway():
-                    self.sent_away = True
-                case _:
-                    pass
+        """Until the link closes."""
+        with suppress(ConnectionClosed):
+            async for text in self.connection:
+                self._hear(text)
+
+    def _hear(self, text: str | bytes) -> None:
+        match ORCHESTRATOR_MESSAGE.validate_json(text):
+            case Desired() as desired:
+                self.wanted = desired.captures
+            case Goaway():
+                self.sent_away = True
+            case _:
+                pass
 
     async def beat(self) -> None:
         """Until the link closes."""

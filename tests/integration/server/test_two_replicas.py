@@ -5,26 +5,23 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from tests.integration.server.conftest import At, healthy, node, replica
 from tests.waiting import eventually
 
 from edumeet_recording.domain.job import JobStatus
+from edumeet_recording.sim.faults.proxy import proxy
+from edumeet_recording.sim.room_server import SimulatedRoomServer, SimulatorOptions
+from edumeet_recording.store.db import Pool
 from edumeet_recording.wire.http import RegisterRoomServer, StartRecording
 
 
-def start_body(peer_id: str) -> StartRecording:
-    streams = ({"kind": "audio", "codecName": "opus", "payloadType": 111},)
-    return StartRecording.model_validate(
-        {
-            "roomServerId": "room-server-1",
-            "roomId": "r",
-            "peerId": peer_id,
-            "rtpStreams": streams,
-            "forwarding": "client",
-        }
-    )
+def start_body(peer_id: str, forwarding: str = "client") -> StartRecording:
+    stream = {"kind": "audio", "codecName": "opus", "payloadType": 111, "ssrc": 7, "port": 5004}
+    body = {"roomServerId": "room-server-1", "roomId": "r", "peerId": peer_id, "rtpStreams": (stream,)}
+    return StartRecording.model_validate(body | {"forwarding": forwarding})
 
 
 @pytest.fixture
@@ -83,3 +80,36 @@ async def test_the_next_leads_when_the_leader_ends_and_its_nodes_are_sent_to_it(
         await eventually(leads, timeout=10)
         events = [each.type for each in await other.node_events("node-1")]
         assert "dead" not in events
+
+
+async def test_a_room_server_is_sent_to_the_next_replica_and_asked_there(
+    dsn: str, db_pool: Pool, tmp_path: Path
+) -> None:
+    async with AsyncExitStack() as outer:
+        balancer = await outer.enter_async_context(proxy())
+        options = SimulatorOptions(
+            server_id="room-server-1", region="eu", orchestrator_url=balancer.url, use_link=True, room_id="r"
+        )
+        async with AsyncExitStack() as inner:
+            one = await inner.enter_async_context(replica(dsn, tmp_path / "one"))
+            other = await outer.enter_async_context(replica(dsn, tmp_path / "two"))
+            balancer.targets = [urlsplit(one.url).port or 0]
+            await outer.enter_async_context(SimulatedRoomServer(options))
+
+            async def replica_of() -> str | None:
+                return await db_pool.fetchval("SELECT linked_replica FROM room_servers")
+
+            before = await eventually(replica_of, timeout=10)
+            balancer.targets = [urlsplit(other.url).port or 0]
+
+        async def moved() -> bool:
+            return await replica_of() not in {None, before}
+
+        await eventually(moved, timeout=10)
+        linked = await outer.enter_async_context(node(other, "node-1"))
+        await eventually(lambda: healthy(other.client, "node-1"), timeout=10)
+        await other.client.start(start_body("peer-1", "room-server"))
+        (capture,) = await eventually(lambda: linked.wanted, timeout=10)
+        await linked.prepare(capture)
+        await eventually(lambda: [each for each in linked.wanted if each.confirmed], timeout=10)
+        assert await other.client.node_events("room-server-1") == (), "nobody suspected it"
