@@ -7,7 +7,7 @@ from statistics import median
 
 import httpx2
 
-from edumeet_recording.bench.replica import REGION, beat_nodes, register_nodes
+from edumeet_recording.bench.replica import NOWHERE, REGION, beat_nodes, register_nodes
 from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.captures import CaptureCommands
 from edumeet_recording.control.fleet import LiveFleet
@@ -42,7 +42,7 @@ async def measure(folder: Path) -> ManyNodes:
         await upgrade(dsn)
         async with open_pool(dsn, 4) as pool:
             db = Transactor(pool, Notifier(dsn))
-            await db.run(lambda tx: register_nodes(tx, ids, 4))
+            await db.run(lambda tx: register_nodes(tx, ids, 4, NOWHERE))
             fleet = LiveFleet(db, settings.placement_strategy)
             await fleet.tick()
             placements = [await _placed(db, fleet) for _ in range(PLACEMENTS)]

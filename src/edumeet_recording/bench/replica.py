@@ -18,7 +18,7 @@ from edumeet_recording.store import nodes
 from edumeet_recording.store.db import open_pool
 from edumeet_recording.store.embedded import embedded_postgres
 from edumeet_recording.store.notify import Notifier
-from edumeet_recording.store.transaction import Transactor, Tx
+from edumeet_recording.store.transaction import Channel, Transactor, Tx
 from edumeet_recording.wire.http import RegisterRoomServer
 
 ROOM_SERVER, REGION = "bench-rooms", "eu-north-1"
@@ -69,24 +69,28 @@ async def replica(folder: Path, settings: Mapping[str, str]) -> AsyncGenerator[R
 async def still_fleet(there: Replica) -> AsyncGenerator[None]:
     """A room server, and nodes that are healthy, but neither linked nor told anything, until the block is left.
 
-    Their heartbeats go straight to the database: what is measured is not theirs.
+    Their heartbeats go straight to the database: what is measured is not theirs. Who asks them for a sign of life asks
+    the replica itself, so that none is thought dead where the machine is too busy to send a heartbeat.
     """
     async with RecordingClient(there.url, there.token) as client:
         server = {"serverId": ROOM_SERVER, "url": NOWHERE, "region": REGION, "capacity": 100, "specs": {}}
         await client.register_room_server(RegisterRoomServer.model_validate(server))
     async with open_pool(there.dsn, 1) as pool, asyncio.TaskGroup() as tasks:
-        db = Transactor(pool, Notifier(there.dsn))
+        notifier = Notifier(there.dsn)
+        db = Transactor(pool, notifier)
         ids = [f"{STILL_NODE}{number}" for number in range(STILL_NODES)]
-        await db.run(lambda tx: register_nodes(tx, ids, NODE_CORES))
-        beating = tasks.create_task(_beat(db, ids))
+        await db.run(lambda tx: register_nodes(tx, ids, NODE_CORES, there.url))
+        running = [tasks.create_task(work) for work in (notifier.run(), _beat(db, ids))]
         yield
-        beating.cancel()
+        for task in running:
+            task.cancel()
 
 
-async def register_nodes(tx: Tx, ids: Sequence[str], cores: float) -> None:
-    """Nodes of one region, straight into the database."""
+async def register_nodes(tx: Tx, ids: Sequence[str], cores: float, url: str) -> None:
+    """Nodes of one region, straight into the database; replicas are told."""
+    tx.hint(Channel.FLEET)
     for node_id in ids:
-        new = FFmpegNodeRegistration(node_id, NOWHERE, REGION, {"cpuCores": cores})
+        new = FFmpegNodeRegistration(node_id, url, REGION, {"cpuCores": cores})
         await nodes.register_ffmpeg_node(
             tx.conn, new, node_id=node_id, capacity_mcpu=capacity_mcpu(cores), token_sha256=b"", now=tx.now
         )

@@ -27,6 +27,8 @@ from edumeet_recording.wire.http import StartRecording
 
 CALLERS = 16
 WARM_UP = 100
+POLL_S, KNOWN_POLLS = 0.1, 300
+PLACED = b'"status":"initializing"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +44,11 @@ class Measured:
 async def measure(folder: Path, seconds: float) -> Measured:
     """As many starts as can be; then the same statements by pgbench on the same database, nobody else at work."""
     took_s: list[float] = []
-    # nobody opens ports here, and none is to be blamed for it
-    async with replica(folder, {"PREPARE_TIMEOUT_S": "86400"}) as there:
+    # nobody opens ports here, and none is to be blamed for it, nor for silence on a machine that is busy
+    async with replica(folder, {"PREPARE_TIMEOUT_S": "86400", "HEARTBEAT_TIMEOUT_S": "600"}) as there:
         async with still_fleet(there):
             caller = there.caller(CALLERS)
+            await _until_placed(caller)
             await _load(caller, [], WARM_UP, 60)
             cpu_from, began = there.process.cpu_s(), time.monotonic()
             await _load(caller, took_s, None, seconds)
@@ -57,6 +60,15 @@ async def measure(folder: Path, seconds: float) -> Measured:
     return Measured(len(took_s) / elapsed, percentile(took_s, 0.99) * 1000, cpu_s / len(took_s) * 1000, alone)
 
 
+async def _until_placed(caller: LeanClient) -> None:
+    """Return once the replica has heard of the nodes."""
+    for _ in range(KNOWN_POLLS):
+        if PLACED in (await caller.post("/api/recordings/start", _body(uuid4().hex))).body:
+            return
+        await asyncio.sleep(POLL_S)
+    raise Unavailable("starts find no node")
+
+
 async def _load(caller: LeanClient, took_s: list[float], most: int | None, seconds: float) -> None:
     """Starts from `CALLERS` at a time, until there are `most` or the time is up."""
     until = time.monotonic() + seconds
@@ -66,7 +78,7 @@ async def _load(caller: LeanClient, took_s: list[float], most: int | None, secon
         for each in number:
             asked_at = time.monotonic()
             answer = await caller.post("/api/recordings/start", _body(f"{asked_at}-{each}"))
-            if answer.status != 201:
+            if answer.status != 201 or PLACED not in answer.body:
                 raise Unavailable(f"a start was answered with {answer.status}: {answer.body[:300]!r}")
             took_s.append(time.monotonic() - asked_at)
             if time.monotonic() > until:
