@@ -59,7 +59,7 @@ def _told(event: ScalingEvent) -> str:
     numbers = event.data
     if "detail" in numbers or "desired" not in numbers:
         return str(numbers.get("detail", ""))
-    return f"{numbers['desired']} nodes are desired, {numbers['observed']} are there"
+    return f"nodes desired: {numbers['desired']}, there: {numbers['observed']}"
 
 
 def alerts_table(alerts: Iterable[AlertView]) -> Table:

@@ -72,7 +72,7 @@ def test_decisions_and_alerts() -> None:
     assert "rising [b]" in text(decisions_table([decision]))
     numbers: dict[str, object] = {"desired": 3, "observed": 1}
     recommended = ScalingEvent(id=2, at=NOON, region="eu", action="recommend", reason="trend", data=numbers)
-    assert "3 nodes are desired, 1 are there" in text(decisions_table([recommended]))
+    assert "nodes desired: 3, there: 1" in text(decisions_table([recommended]))
     alert = AlertView(
         id=1,
         rule=Rule.NO_CAPACITY,
