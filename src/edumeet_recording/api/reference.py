@@ -3,6 +3,7 @@
 FastAPI's own page loads a program from a CDN: nothing on a network without Internet, elsewhere somebody else's code.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -134,7 +135,7 @@ def _words(schema: Mapping[str, Any], *, required: bool) -> Iterator[str]:
     if required:
         yield "required"
     elif schema.get("default") not in (None, "", [], {}):
-        yield f"default {schema['default']}"
+        yield f"default {json.dumps(schema['default'])}"
     # what is optional is one of two types, and its bounds are the first one's
     bounded = schema.get("anyOf", (schema,))[0]
     yield from (words.format(bounded[key]) for key, words in _BOUNDS.items() if key in bounded)

@@ -67,4 +67,5 @@ def test_it_says_what_else_must_hold(document: dict[str, Any]) -> None:
     shown = page(document)
     assert "<code>limit</code></td><td>query</td><td>integer</td><td>default 50; at least 1; at most 200</td>" in shown
     assert "<code>priority</code></td><td>integer</td><td>default 0; at least 0; at most 9</td>" in shown
+    assert "<code>allowParallel</code></td><td>boolean</td><td>default false</td>" in shown
     assert "Needs no token." in shown
