@@ -13,7 +13,7 @@ from starlette.websockets import WebSocketDisconnect
 from edumeet_recording.api.auth import Principal, Scope
 from edumeet_recording.api.deps import ApiDeps, deps_of
 from edumeet_recording.api.errors import problem_of
-from edumeet_recording.api.links import bearer_of
+from edumeet_recording.api.links import GOING_AWAY, bearer_of
 from edumeet_recording.api.watch_hub import (
     Follower,
     Mailbox,
@@ -128,10 +128,11 @@ class _Session:
         """Serve until the watcher leaves, is too slow, or its token expires; raises `_Ended`, in a group."""
         self._mailbox.put(to_text(Authenticated(scopes=tuple(sorted(self._caller.scopes)))))
         try:
-            async with asyncio.TaskGroup() as group:
-                for part in (self._write, self._drop_when_slow, self._end_with_token):
-                    group.create_task(part())
-                await self._read()
+            with self._deps.watch.session() as let_go:
+                async with asyncio.TaskGroup() as group:
+                    for part in (self._write(), self._drop_when_slow(), self._end_with_token(), _end_when(let_go)):
+                        group.create_task(part)
+                    await self._read()
         finally:
             for follower in self._followers.values():
                 self._deps.watch.remove(follower)
@@ -255,6 +256,11 @@ class _Session:
         self._follow("scaling_alerts", follower)
         self._deps.watch.prime_scaling(position)
         follower.open([to_text(ScalingAlertsSnapshot(seq=position, items=tuple(items)))])
+
+
+async def _end_when(let_go: asyncio.Event) -> NoReturn:
+    await let_go.wait()
+    raise _Ended(GOING_AWAY, "another replica has joined: subscribe again with since")
 
 
 async def _received(socket: WebSocket) -> str:

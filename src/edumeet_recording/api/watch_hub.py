@@ -1,7 +1,9 @@
 """Feeds all watchers of one process from one reader of the database: each message is made once, and sent to many."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+import random
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from pydantic import BaseModel
@@ -148,6 +150,7 @@ class WatchHub:
         self._feed = EventFeed()
         self._started = asyncio.Event()
         self._followers: set[Follower] = set()
+        self._sessions: set[asyncio.Event] = set()
         self._counter = 0
         self._nodes: dict[NodeKey, Node] | None = None
         self._scaling_position = 0
@@ -156,6 +159,26 @@ class WatchHub:
     def counter(self) -> int:
         """Number of the last delta of nodes and metrics."""
         return self._counter
+
+    @property
+    def count(self) -> int:
+        """Watchers that are here."""
+        return len(self._sessions)
+
+    @contextmanager
+    def session(self) -> Generator[asyncio.Event]:
+        """A watcher is here; the event is set once it should connect again, to any replica."""
+        let_go = asyncio.Event()
+        self._sessions.add(let_go)
+        try:
+            yield let_go
+        finally:
+            self._sessions.discard(let_go)
+
+    async def release(self, count: int) -> None:
+        """Have `count` watchers connect again: other replicas have room for them."""
+        for let_go in random.sample(list(self._sessions), min(count, len(self._sessions))):
+            let_go.set()
 
     def add(self, follower: Follower) -> None:
         """Deliver to `follower` from now on."""

@@ -1,6 +1,7 @@
 """Follows recordings over the watchers' WebSocket: connects again, and resumes after the last event it has seen."""
 
 import asyncio
+import random
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
@@ -53,7 +54,7 @@ class RecordingsWatch:
                 failures += 1
                 if failures == ATTEMPTS:
                     raise
-                await asyncio.sleep(_FIRST_PAUSE_S * 2**failures)
+                await asyncio.sleep(_FIRST_PAUSE_S * 2**failures * random.uniform(0.5, 1))  # noqa: S311 -- spreads load
 
     async def _session(self) -> AsyncGenerator[RecordingsMessage]:
         """One connection; raises `Unavailable` when it ends."""

@@ -9,7 +9,7 @@ from typing import Protocol
 import structlog
 
 from edumeet_recording.domain.errors import Unavailable
-from edumeet_recording.domain.spreading import excess
+from edumeet_recording.domain.spreading import excess, share_of
 from edumeet_recording.store import replicas
 from edumeet_recording.store.nodes import NodeKind
 from edumeet_recording.store.transaction import Channel, Transactor, Tx
@@ -25,7 +25,7 @@ STEPS = 4
 
 
 class Links(Protocol):
-    """The links of one kind of node that this replica holds."""
+    """The connections of one kind that this replica holds."""
 
     @property
     def count(self) -> int:
@@ -45,9 +45,10 @@ class Replicas:
     replica: str
     url: str
     links: Mapping[NodeKind, Links]
+    watchers: Links
     _known: set[str] = field(default_factory=set[str])
     _step: int = 0
-    _to_release: dict[NodeKind, int] = field(default_factory=dict[NodeKind, int])
+    _to_release: list[tuple[Links, int]] = field(default_factory=list[tuple[Links, int]])
 
     async def tick(self) -> None:
         """Say that this replica lives, and spread its links anew where another has joined; once for each that joins.
@@ -67,18 +68,21 @@ class Replicas:
             log.info("replica_joined", replicas=len(living))
             await asyncio.sleep(JOINED_S)
             self._step = STEPS
-            self._to_release = {
-                kind: excess(links.count, linked[kind], len(living)) for kind, links in self.links.items()
-            }
+            self._to_release = [
+                *((links, excess(links.count, linked[kind], len(living))) for kind, links in self.links.items()),
+                (self.watchers, share_of(len(joined), self.watchers.count, len(living))),
+            ]
         if self._step:
             await self._release()
 
     async def _release(self) -> None:
-        for kind, left in self._to_release.items():
-            part = -(-left // self._step)
-            self._to_release[kind] = left - part
-            await self.links[kind].release(part)
+        parts = [(links, -(-left // self._step)) for links, left in self._to_release]
+        self._to_release = [
+            (links, left - part) for (links, left), (_, part) in zip(self._to_release, parts, strict=True)
+        ]
         self._step -= 1
+        for links, part in parts:
+            await links.release(part)
 
     async def forget_tick(self) -> None:
         """Take the links of dead replicas for closed, so that their nodes and room servers are judged, and asked."""

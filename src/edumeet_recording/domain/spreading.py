@@ -8,3 +8,8 @@ def excess(mine: int, total: int, replicas: int) -> int:
     share = ceil(total / replicas)
     over = mine - share
     return over if over > share // 10 else 0
+
+
+def share_of(joined: int, mine: int, replicas: int) -> int:
+    """What `joined` of `replicas` get from who has `mine` of what nobody counts over all; each gives as much."""
+    return mine * joined // replicas

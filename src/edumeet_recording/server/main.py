@@ -98,6 +98,7 @@ async def run_orchestrator(
         fleet = LiveFleet(db, settings.placement_strategy)
         replica = uuid4().hex
         node_links = NodeLinks(captures, replica)
+        watch = WatchHub(pool)
         room_links = RoomLinks(db, replica, settings.room_server_request_timeout_s)
         leadership = Leadership(dsn, replica)
         parts = _Parts(
@@ -112,11 +113,15 @@ async def run_orchestrator(
             leadership=leadership,
             storage=RegionalStore.open(settings),
             client=client,
-            watch=WatchHub(pool),
+            watch=watch,
             webhooks=Webhooks(db, client),
             receivers=receivers_of(settings.alert_urls.get_secret_value()),
             replicas=Replicas(
-                db, replica, _url(settings, listening), {"ffmpeg-node": node_links, "room-server": room_links}
+                db,
+                replica,
+                _url(settings, listening),
+                {"ffmpeg-node": node_links, "room-server": room_links},
+                watch,
             ),
         )
         subscriptions = stack.enter_context(ExitStack())

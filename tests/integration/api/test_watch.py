@@ -69,6 +69,18 @@ async def test_a_snapshot_then_each_event_once_in_order(orchestrator: Orchestrat
     assert all(each["recording"]["status"] == "cancelled" for each in deltas), "a delta carries what is true now"
 
 
+async def test_a_watcher_that_is_let_go_is_told_to_connect_again(orchestrator: Orchestrator) -> None:
+    hub = orchestrator.watch
+    async with listening(orchestrator.app) as host, watching(host) as one, watching(host) as other:
+        both = (one, other)
+        assert hub.count == 2
+        await hub.release(1)
+        await eventually(lambda: hub.count == 1)
+        await eventually(lambda: [each.socket.close_code for each in both].count(1001) == 1)
+        await hub.release(5)
+        await eventually(lambda: hub.count == 0)
+
+
 async def test_a_watcher_resumes_after_the_last_event_it_saw(orchestrator: Orchestrator) -> None:
     service = orchestrator.service
     await service.room_server()

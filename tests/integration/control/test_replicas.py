@@ -80,7 +80,7 @@ async def test_links_of_a_dead_replica_are_forgotten_unless_somebody_is_heard(se
     await service.node("node-1")
     await service.node("node-2")
     db = service.commands.db
-    replica = Replicas(db, "here", "http://here", {"ffmpeg-node": SomeLinks()})
+    replica = Replicas(db, "here", "http://here", {"ffmpeg-node": SomeLinks()}, SomeLinks())
     await replica.tick()
     for node_id, by in (("node-1", "dead"), ("node-2", "here")):
         await db.run(lambda tx, node_id=node_id, by=by: nodes.link(tx.conn, "ffmpeg-node", node_id, by))
@@ -97,22 +97,22 @@ async def test_links_of_a_dead_replica_are_forgotten_unless_somebody_is_heard(se
 
 async def test_links_are_spread_once_for_each_that_joins(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control, "JOINED_S", 0.0)
-    db, links, rooms = service.commands.db, SomeLinks(4), SomeLinks(2)
+    db, links, rooms, watchers = service.commands.db, SomeLinks(4), SomeLinks(2), SomeLinks(100)
     for number in range(4):
         await service.node(f"node-{number}")
         await db.run(lambda tx, number=number: nodes.link(tx.conn, "ffmpeg-node", f"node-{number}", "one"))
     for server_id in ("room-server-1", "room-server-2"):
         await service.room_server(server_id)
         await db.run(lambda tx, server_id=server_id: nodes.link(tx.conn, "room-server", server_id, "one"))
-    one = Replicas(db, "one", "http://one", {"ffmpeg-node": links, "room-server": rooms})
-    two = Replicas(db, "two", "http://two", {"ffmpeg-node": SomeLinks(), "room-server": SomeLinks()})
+    one = Replicas(db, "one", "http://one", {"ffmpeg-node": links, "room-server": rooms}, watchers)
+    two = Replicas(db, "two", "http://two", {"ffmpeg-node": SomeLinks(), "room-server": SomeLinks()}, SomeLinks())
     await one.tick()
     await one.tick()
     assert links.count == 4
     await two.tick()
     for _ in range(6):
         await one.tick()
-    assert (links.count, rooms.count) == (2, 1)
+    assert (links.count, rooms.count, watchers.count) == (2, 1, 50)
     links.count = 4
     await one.tick()
     assert links.count == 4, "nodes that came back to it reach nobody else"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edumeet_recording.domain.spreading import excess
+from edumeet_recording.domain.spreading import excess, share_of
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,11 @@ def test_nobody_is_left_with_less_than_a_share(links: list[int]) -> None:
     for mine in links:
         let_go = excess(mine, sum(links), len(links))
         assert let_go == 0 or mine - let_go >= sum(links) // len(links)
+
+
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=9), st.integers(1, 3))
+def test_who_joins_gets_no_more_than_a_share(watchers: list[int], joined: int) -> None:
+    replicas = len(watchers) + joined
+    let_go = [share_of(joined, mine, replicas) for mine in watchers]
+    assert sum(let_go) <= sum(watchers) * joined / replicas
+    assert sum(let_go) > sum(watchers) * joined / replicas - len(watchers)
