@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import pytest
 import pytest_asyncio
@@ -13,6 +14,7 @@ from edumeet_recording.sim.faults import takes
 from edumeet_recording.sim.faults.deployment import Deployment, Plan, deployed
 from edumeet_recording.sim.faults.invariants import violations
 from edumeet_recording.sim.faults.part import stragglers
+from edumeet_recording.sim.faults.strikes import Strike, struck
 from edumeet_recording.sim.faults.takes import Take
 from edumeet_recording.sim.faults.waiting import until
 from edumeet_recording.wire.views import Recording
@@ -146,3 +148,16 @@ async def test_an_agent_that_is_killed_and_started_again_loses_nothing(deploymen
     await until(deployment.healthy, "the node is back", TAKEN_OVER_S)
     _, gap_s = await _outcome(deployment, recorded, anew=True)
     assert gap_s == 0
+
+
+async def test_a_file_whose_maker_is_killed_is_made_by_another_node(deployment: Deployment) -> None:
+    """The third attempt is the last: it must come to the node where nothing is wrong."""
+    (take,) = recorded = await takes.start(deployment, 1)
+    *bad, _ = deployment.nodes
+    async with AsyncExitStack() as hunted:
+        for node in bad:
+            await hunted.enter_async_context(struck(deployment, Strike.FINALIZER_KILLED, node))
+        _, gap_s = await _outcome(deployment, recorded)
+    assert gap_s == 0
+    events = [each.type async for each in deployment.client.events(take.job_id)]
+    assert 1 <= events.count("finalize_retry") <= len(bad)
