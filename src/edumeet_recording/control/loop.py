@@ -44,9 +44,11 @@ class Loop:
             try:
                 async with asyncio.timeout(self.timeout_s):
                     await self.tick()
-            except Unavailable as error:
-                log.warning("loop_waits", loop=self.name, reason=error.message)
             except Exception as error:
+                if (away := _only_away(error)) is not None:
+                    log.warning("loop_waits", loop=self.name, reason=away.message)
+                    await self._sleep()
+                    continue
                 failures += 1
                 log.exception("loop_failed", loop=self.name, failures=failures)
                 if failures >= self.most_failures:
@@ -62,3 +64,11 @@ class Loop:
                 await self.wake.wait()
         except TimeoutError:
             return
+
+
+def _only_away(error: BaseException) -> Unavailable | None:
+    """What says that the database is away, where nothing else went wrong; ticks with tasks raise it in a group."""
+    if isinstance(error, BaseExceptionGroup):
+        found = [_only_away(each) for each in error.exceptions]
+        return found[0] if all(found) else None
+    return error if isinstance(error, Unavailable) else None

@@ -46,9 +46,16 @@ async def test_failures_in_a_row_end_it() -> None:
         await Loop("l", ticks, 0.001, most_failures=2).run()
 
 
-async def test_an_absent_database_is_waited_for() -> None:
-    ticks = Ticks(*[Unavailable("away")] * 5)
+@pytest.mark.parametrize("error", [Unavailable("away"), ExceptionGroup("in tasks", [Unavailable("away")] * 2)])
+async def test_an_absent_database_is_waited_for(error: Exception) -> None:
+    ticks = Ticks(*[error] * 5)
     await run_until_enough(Loop("l", ticks, 0.001, most_failures=2), ticks)
+
+
+async def test_what_goes_wrong_beside_an_absent_database_is_a_failure() -> None:
+    ticks = Ticks(*[ExceptionGroup("in tasks", [Unavailable("away"), ValueError("no")])] * 2)
+    with pytest.raises(LoopBroken):
+        await Loop("l", ticks, 0.001, most_failures=2).run()
 
 
 async def test_a_tick_that_hangs_is_a_failure() -> None:
