@@ -85,10 +85,16 @@ async def _serve(socket: WebSocket, kind: NodeKind, node_id: str, links: Links) 
     transport = WebSocketTransport(socket)
     try:
         await links.serve(node_id, transport)
-    except LinkClosed:
-        return
-    except OrchestratorError as error:
+    except* LinkClosed:
+        pass
+    except* OrchestratorError as errors:
         # such as a database that is away: the other side connects again, and says what has come of it
-        log.warning("link_ended", kind=kind, node_id=node_id, error=error.message)
+        log.warning("link_ended", kind=kind, node_id=node_id, error=_first(errors).message)
     finally:
         await transport.close(GOING_AWAY, "the orchestrator ends the link")
+
+
+def _first(errors: BaseExceptionGroup[OrchestratorError]) -> OrchestratorError:
+    """A link's tasks raise groups, and groups of them."""
+    first = errors.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first

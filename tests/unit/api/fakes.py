@@ -91,13 +91,15 @@ class RecordingCommands:
 
 @dataclass
 class EchoLinks:
-    """Answers each message with itself, once by name; `quit` ends the link."""
+    """Answers each message with itself, once by name; `quit` ends the link, `away` as the database's absence does."""
 
     served: list[str] = field(default_factory=list)
 
     async def serve(self, node_id: str, transport: LinkTransport, /) -> None:
         self.served.append(node_id)
         while (text := await transport.receive()) != "quit":
+            if text == "away":
+                raise ExceptionGroup("in tasks", [ExceptionGroup("in tasks of theirs", [Unavailable("away")])])
             await transport.send(f"{node_id}: {text}")
 
 

@@ -53,6 +53,15 @@ def test_a_node_that_leaves_or_sends_bytes_ends_its_link(caller: TestClient, pat
             link.receive_text()
 
 
+def test_an_absent_database_ends_the_link_and_the_node_comes_again(caller: TestClient) -> None:
+    headers = {"Authorization": f"Bearer {NODE_TOKEN}"}
+    with caller.websocket_connect("/api/nodes/ffmpeg-nodes/node-1/link", headers=headers) as link:
+        link.send_text("away")
+        with pytest.raises(WebSocketDisconnect) as closed:
+            link.receive_text()
+    assert closed.value.code == 1001
+
+
 def test_a_message_that_cannot_be_stored_ends_the_link(caller: TestClient) -> None:
     headers = {"Authorization": f"Bearer {NODE_TOKEN}"}
     with caller.websocket_connect("/api/nodes/ffmpeg-nodes/node-1/link", headers=headers) as link:
