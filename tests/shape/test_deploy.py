@@ -1,8 +1,10 @@
 """What we ship to run the service elsewhere is well formed and speaks of settings that exist."""
 
+import os
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +80,15 @@ def test_the_image_copies_what_exists_and_runs_as_a_user(root: Path) -> None:
     assert [name for name in copied if not (root / name).exists()] == []
     assert set(copied) == kept
     assert re.findall(r"^USER (.*)$", text, re.MULTILINE) == ["edumeet-recording"]
+
+
+def test_the_image_has_every_provider(root: Path) -> None:
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    providers = {each.removesuffix(".py") for each in os.listdir(root / "src/edumeet_recording/providers")}
+    steps = [line for line in (root / "docker/Dockerfile").read_text().splitlines() if "uv sync" in line]
+    assert steps
+    for step in steps:
+        assert set(re.findall(r"--extra (\S+)", step)) == project["optional-dependencies"].keys() & providers
 
 
 @pytest.mark.parametrize("kind", UNITS)
