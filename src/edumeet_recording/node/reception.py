@@ -51,7 +51,8 @@ class Reception:
         self._foreign: Counter[str] = Counter()
         self._held: deque[_Held] = deque()
         self._held_bytes = 0
-        self._records = bytearray()
+        self._records: list[bytes | memoryview] = []
+        """Heads and datagrams in turn: joined once, they are copied once. None is a view once `take` is over."""
         self._rtcp_ports: dict[int, bytes] = {}
         """By port pair: who last sent something to its RTCP port."""
         self._receivers: dict[SuiteAndKey, SrtpReceiver | None] = {}
@@ -78,7 +79,7 @@ class Reception:
         take_other = self._sort if self._confirmed else self._hold
         by_ssrc = self._by_ssrc if self._confirmed else {}
         records = self._records
-        taken = 0
+        begun, taken = len(records), 0
         for arrival_ns, source, data in datagrams:
             size = len(data)
             if size < _SHORTEST:
@@ -104,10 +105,11 @@ class Reception:
             track.last_ns = arrival_ns
             if track.look is not None and timestamp != track.looked_at:
                 track.look_at(timestamp, data)
-            records += RECORD.pack(arrival_ns, size, track.index, _RTP)
-            records += data
+            records.append(RECORD.pack(arrival_ns, size, track.index, _RTP))
+            records.append(data)
             taken += 1
         if taken:
+            records[begun:] = (b"".join(records[begun:]),)
             self.count += taken
             self.last_ns = max(self.last_ns, *(track.last_ns for track in self.tracks))
 
@@ -142,10 +144,10 @@ class Reception:
         self._foreign[cause] += self.count
         self.take_records()
 
-    def take_records(self) -> bytearray:
-        """The tape records since the last call, which go to the caller."""
-        records = self._records
-        self._records = bytearray()
+    def take_records(self) -> bytes:
+        """The tape records since the last call."""
+        records = b"".join(self._records)
+        self._records.clear()
         self.count = 0
         return records
 
@@ -208,8 +210,7 @@ class Reception:
         self._record(arrival_ns, track.index, _RTP, opened)
 
     def _record(self, arrival_ns: int, index: int, kind: int, data: memoryview) -> None:
-        self._records += RECORD.pack(arrival_ns, len(data), index, kind)
-        self._records += data
+        self._records.append(RECORD.pack(arrival_ns, len(data), index, kind) + data)
         self.count += 1
         self.last_ns = arrival_ns
 

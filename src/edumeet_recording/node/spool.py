@@ -39,14 +39,14 @@ class ChunkFile:
         self.records = 0
         self.first_ns = 0
         self.last_ns = 0
-        self.pending = bytearray(encode_header(header))
+        self.pending = encode_header(header)
         """What could not be written yet."""
 
-    def append(self, records: bytearray, count: int, last_ns: int) -> None:
+    def append(self, records: bytes, count: int, last_ns: int) -> None:
         """Take records, the last of which came at `last_ns`; `flush` writes them."""
         if not self.records:
             self.first_ns = RECORD.unpack_from(records)[0]
-        self.pending += records
+        self.pending = self.pending + records if self.pending else records
         self.records += count
         self.last_ns = last_ns
 
@@ -57,10 +57,7 @@ class ChunkFile:
         while self.pending:
             written = os.write(self._fd, self.pending)
             self.bytes += written
-            if written == len(self.pending):
-                self.pending = bytearray()
-            else:
-                del self.pending[:written]
+            self.pending = self.pending[written:]
 
     def _open(self) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
