@@ -88,7 +88,7 @@ async def advance(conn: Connection, node_id: str, before: RequestState, after: R
 async def note(
     conn: Connection, *, region: str, action: str, reason: str, data: Mapping[str, object], now: datetime
 ) -> None:
-    """Keep a decision, with its numbers."""
+    """Keep a decision, with its numbers; the last thing that a transaction does, for all others wait for its end."""
     await _sql.insert_scaling_event(conn, region=region, action=action, reason=reason, data=dict(data), now=now)
 
 

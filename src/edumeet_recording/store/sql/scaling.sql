@@ -67,8 +67,9 @@ WHERE node_id = :node_id AND state = :before::fleet_request_state
 RETURNING node_id;
 
 -- name: insert_scaling_event!
--- A decision, an alert, or the end of one.
-INSERT INTO scaling_events (at, region, action, reason, data) VALUES (:now, :region, :action, :reason, :data);
+-- A decision, an alert, or the end of one. One transaction after the other: who has seen an id has seen all below it.
+WITH alone AS MATERIALIZED (SELECT pg_advisory_xact_lock(hashtextextended('scaling events', 0)))
+INSERT INTO scaling_events (at, region, action, reason, data) SELECT :now, :region, :action, :reason, :data FROM alone;
 
 -- name: last_recommended$
 -- What was last recommended for a region: asked at each tick, so no more of its history is read than must be.

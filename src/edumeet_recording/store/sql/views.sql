@@ -96,7 +96,7 @@ ORDER BY timestamp DESC, id DESC
 LIMIT :most;
 
 -- name: scaling_events_after
--- Decisions and alerts of the autoscaler after `after`; one leader writes them, so ids come in order.
+-- Decisions and alerts of the autoscaler after `after`; they are written one after the other, so ids come in order.
 SELECT id, at, region, action, reason, data FROM scaling_events WHERE id > :after ORDER BY id LIMIT :most;
 
 -- name: last_scaling_event_id$
