@@ -1,6 +1,6 @@
 """Messages of the watchers' WebSocket `/ws`: subscriptions up; a snapshot, then numbered deltas down.
 
-A watcher sends `auth` first, unless its request carried a token. `seq` of recordings is the id of the job event, that of
+A watcher sends `auth` first, unless its request had a token. `seq` of recordings is the id of the job event, that of
 scaling alerts the id of the scaling event, equal on every replica: `since` resumes after it. Of the other topics it
 counts within one replica. A delta carries the whole new state of what changed, so one that comes twice does no harm.
 """
