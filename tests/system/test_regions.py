@@ -57,9 +57,8 @@ async def test_no_capture_chunk_or_file_leaves_the_allowed_region(tmp_path: Path
         await allowed.kill()
 
         async def refused() -> bool:
-            # one is tried for all that ask the same of a node
             found = await takes.current(deployment, confined)
-            return any("us-1 is not allowed" in (each.reason_detail or "") for each in found)
+            return all("us-1 is not allowed" in (each.reason_detail or "") for each in found)
 
         await until(refused, "what is confined was refused by the other node", 30)
         await takes.until_all(deployment, confined, {JobStatus.INTERRUPTED})

@@ -129,14 +129,13 @@ async def claim_node(
     return placement.explanation if node is None else new_capture(settings, job, role, node, placement)
 
 
-async def place_job(tx: Tx, settings: OrchestratorSettings, fleet: LiveFleet, job: Job) -> bool:
-    """Claim a node's capacity and write the capture of the next epoch; False where nothing fits, with a reason."""
+async def place_job(tx: Tx, settings: OrchestratorSettings, fleet: LiveFleet, job: Job) -> str | None:
+    """Claim a node's capacity and write the capture of the next epoch; why not, where nothing fits."""
     found = await claim_node(tx, settings, fleet, job, CaptureRole.PRIMARY)
     if isinstance(found, str):
-        await jobs.explain_wait(tx.conn, job.id, Reason.NO_CAPACITY, found)
-        return False
+        return found
     await assign(tx, settings, job, found, event="reassigned")
-    return True
+    return None
 
 
 async def _move(tx: Tx, settings: OrchestratorSettings, fleet: LiveFleet, capture: Capture) -> None:
@@ -204,20 +203,25 @@ async def assign(tx: Tx, settings: OrchestratorSettings, job: Job, new: NewCaptu
 
 
 async def dispatch_tick(db: Transactor, settings: OrchestratorSettings, fleet: LiveFleet) -> None:
-    """Try the jobs that wait for a node, in the order of the queue; where one finds none, its kin are not tried."""
+    """Try the jobs that wait for a node, in the order of the queue; where one finds none, its kin wait for the same."""
     waiting = await db.read(_due)
-    hopeless: set[Kin] = set()
+    hopeless: dict[Kin, str] = {}
     for job_id in waiting[:BATCH]:
 
-        async def work(tx: Tx, job_id: str = job_id) -> Kin | None:
+        async def work(tx: Tx, job_id: str = job_id) -> tuple[Kin, str] | None:
             job = await jobs.locked(tx.conn, job_id)
-            if job is None or job.status not in {JobStatus.PENDING, JobStatus.INTERRUPTED} or kin_of(job) in hopeless:
+            if job is None or job.status not in {JobStatus.PENDING, JobStatus.INTERRUPTED}:
                 return None
-            return None if await place_job(tx, settings, fleet, job) else kin_of(job)
+            kin = kin_of(job)
+            why = hopeless.get(kin) or await place_job(tx, settings, fleet, job)
+            if why is None:
+                return None
+            await jobs.explain_wait(tx.conn, job.id, Reason.NO_CAPACITY, why)
+            return kin, why
 
-        kin = await db.run(work)
-        if kin is not None:
-            hopeless.add(kin)
+        refused = await db.run(work)
+        if refused is not None:
+            hopeless[refused[0]] = refused[1]
 
 
 def kin_of(job: Job) -> Kin:

@@ -79,6 +79,21 @@ async def test_a_tenant_is_kept_where_it_may_be_although_that_costs_more(service
     assert "region us-1 is not allowed" in (job.reason_detail or "")
 
 
+async def test_each_that_waits_says_why_though_one_was_tried_for_all(service: Service) -> None:
+    await fleet(service)
+    await confine(service, "eu-1")
+    job_ids = [await service.start(room_server_id="eu", tenant_id="uni", peer_id=peer) for peer in "ab"]
+    for capture in (await service.desired("eu-1-0")).captures:
+        await service.receive("eu-1-0", capture.capture_id)
+    await service.captures.node_lost("eu-1-0", "dead")
+    await service.commands.set_draining("eu-1-0", True)
+    await service.pool.execute("UPDATE recording_jobs SET not_before = NULL")
+    await dispatch_tick(service.commands.db, WITH_STORAGES, service.fleet)
+    for job in [await service.job(job_id) for job_id in job_ids]:
+        assert job.status is JobStatus.INTERRUPTED
+        assert "region us-1 is not allowed" in (job.reason_detail or "")
+
+
 async def test_a_request_narrows_what_its_tenant_may_and_never_widens_it(service: Service) -> None:
     await fleet(service)
     await confine(service, "eu-*")
