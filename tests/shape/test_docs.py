@@ -1,11 +1,14 @@
-"""Links between the pages lead somewhere."""
+"""Links between the pages lead somewhere, and the pages name what there is."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
+from edumeet_recording.domain.alerting import Rule
 from edumeet_recording.domain.job import JobStatus, Reason
+from edumeet_recording.regional_settings import RegionScaling
 
 LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -44,9 +47,22 @@ def test_there_is_a_page_for_everything(root: Path) -> None:
     } <= set(_pages())
 
 
-def test_operators_find_every_reason(root: Path) -> None:
-    explained = re.findall(r"`([a-z_]+)`", (root / "docs/operate.md").read_text())
-    assert {reason.value for reason in Reason} - set(explained) == set()
+def test_operators_find_every_reason_alert_and_field_of_the_scaling_policy(root: Path) -> None:
+    explained = set(re.findall(r"`([A-Za-z_]+)`", (root / "docs/operate.md").read_text()))
+    assert {reason.value for reason in Reason} - explained == set()
+    assert {rule.value for rule in Rule} - explained == set()
+    assert {field.alias for field in RegionScaling.model_fields.values()} - explained == set()
+
+
+def test_the_readme_names_every_endpoint_and_what_a_start_may_say(root: Path) -> None:
+    text = (root / "README.md").read_text()
+    document = json.loads((root / "openapi.json").read_text())
+    for path, methods in document["paths"].items():
+        for method in methods:
+            assert f"`{method.upper()} {path}`" in text
+    schemas = document["components"]["schemas"]
+    for name in ("StartRecording", "RecordingOptions"):
+        assert [field for field in schemas[name]["properties"] if not re.search(rf"\b{field}\b", text)] == []
 
 
 def test_the_design_shows_every_status(root: Path) -> None:
