@@ -327,6 +327,13 @@ class NodeSettings(CommonSettings):
     )
     rtp_port_min: PortNumber = Field(40000, description="First UDP port for RTP; open this range to the room servers.")
     rtp_port_max: PortNumber = Field(49999, description="Last UDP port for RTP.")
+    node_cpus: float = Field(
+        0,
+        ge=0,
+        le=4096,
+        description="Cores that are this node's, where others use the machine too; "
+        "0: all that affinity and its container's or service's quota leave it.",
+    )
     capture_processes: int = Field(0, ge=0, le=256, description="Processes that write tape; 0: one a core.")
     chunk_seconds: Seconds = Field(
         2, description="Longest chunk of tape: what a machine that is lost for good has not shipped."

@@ -24,10 +24,11 @@ class Memory:
     used: int
 
 
-def cores() -> float:
-    """Cores that may be used, in fractions where a quota says so; never none."""
+def cores(reserved: float = 0) -> float:
+    """Cores that may be used, in fractions where a quota says so, and no more than `reserved` unless that is 0."""
     quotas = (quota_of(_quota(folder)) for folder in _folders("cpu"))
-    return min([len(os.sched_getaffinity(0)), *(quota for quota in quotas if quota is not None)])
+    limits = [quota for quota in (*quotas, reserved or None) if quota is not None]
+    return min([len(os.sched_getaffinity(0)), *limits])
 
 
 def memory() -> Memory:

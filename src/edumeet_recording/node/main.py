@@ -65,7 +65,7 @@ class _Node:
     def __init__(
         self, settings: NodeSettings, folder: Path, identity: Identity, listening: socket.socket, found: list[Found]
     ) -> None:
-        workers = settings.capture_processes or ceil(cores())
+        workers = settings.capture_processes or ceil(cores(settings.node_cpus))
         url = settings.node_url or _own_url(settings, listening)
         self.listening = listening
         self.leave_deadline_s = settings.leave_deadline_s
@@ -81,7 +81,7 @@ class _Node:
             now=time.monotonic(),
         )
         self.capacity = CapacityMeter(
-            cores(), kept_calibration(folder), partial(keep_calibration, folder), time.monotonic()
+            cores(settings.node_cpus), kept_calibration(folder), partial(keep_calibration, folder), time.monotonic()
         )
         self.link = Link(settings, identity, url, self.journal, self.inbox.tell)
         self.supervisor = Supervisor(

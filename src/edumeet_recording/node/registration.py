@@ -78,7 +78,7 @@ async def register(client: httpx2.AsyncClient, settings: NodeSettings, identity:
         "nodeId": identity.node_id,
         "url": url,
         "region": settings.node_region,
-        "specs": _specs(settings.state_dir),
+        "specs": _specs(settings),
         "failureDomain": own_failure_domain(settings.node_failure_domain, identity.node_id),
         "processingSlots": settings.processing_slots,
         "version": version("edumeet-recording"),
@@ -135,10 +135,10 @@ def own_ip(bind_ip: str, orchestrator_url: str) -> str:
         return probe.getsockname()[0]
 
 
-def _specs(folder: Path) -> dict[str, float | bool]:
+def _specs(settings: NodeSettings) -> dict[str, float | bool]:
     return {
-        "cpuCores": cores(),
+        "cpuCores": cores(settings.node_cpus),
         "ram": memory().total,
         "hasGPU": any(device.exists() for device in _GPU_DEVICES),
-        "diskSpace": shutil.disk_usage(folder).total,
+        "diskSpace": shutil.disk_usage(settings.state_dir).total,
     }

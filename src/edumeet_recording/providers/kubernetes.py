@@ -177,6 +177,7 @@ class KubernetesProvider:
         memory = f"{settings.autoscale_node_memory_mb}Mi"
         variables = {
             "STATE_DIR": STATE_DIR,
+            "NODE_CPUS": f"{settings.autoscale_node_cpus:g}",
             "NODE_HOST": "0.0.0.0",  # noqa: S104 - the orchestrator asks for /health from another machine
             "MEDIA_BIND_IP": "0.0.0.0",  # noqa: S104 - RTP comes from other machines
         } | settings_of_node(settings, self._orchestrator_url, region, node_id)
@@ -187,7 +188,7 @@ class KubernetesProvider:
             "args": ["node"],
             "env": [machine, *({"name": name, "value": value} for name, value in variables.items())],
             "envFrom": [{"secretRef": {"name": settings.kubernetes_node_secret}}],
-            # no limit of processor time: throttled, capture would read its sockets late
+            # no limit of processor time: throttled, capture would read its sockets late; NODE_CPUS says what it has
             "resources": {
                 "requests": {"cpu": f"{round(settings.autoscale_node_cpus * 1000)}m", "memory": memory},
                 "limits": {"memory": memory},

@@ -32,6 +32,7 @@ async def test_a_pod_is_where_and_what_was_asked_for(kubernetes_kind: Kind, clus
     assert container["resources"] == {"requests": {"cpu": "1500m", "memory": "1024Mi"}, "limits": {"memory": "1024Mi"}}
     told = {each["name"]: each.get("value") for each in container["env"]}
     assert {"NODE_ID": "node-a", "NODE_REGION": "eu-north-1", "ORCHESTRATOR_URL": NOWHERE}.items() <= told.items()
+    assert told["NODE_CPUS"] == "1.5", "what the pod has requested, not all that its machine has"
     assert container["envFrom"] == [{"secretRef": {"name": "edumeet-recording-node"}}]
     assert "not for everybody" not in str(pod)
 

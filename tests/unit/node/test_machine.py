@@ -36,6 +36,13 @@ def test_a_machine_without_limits_is_ours(tree: Path) -> None:
     assert memory() == Memory(100 * KB, 60 * KB)
 
 
+def test_what_is_reserved_is_no_more_than_there_is(tree: Path) -> None:
+    assert cores(0.5) == 0.5
+    assert cores(CORES + 1) == CORES
+    write(tree / "cpu.max", "25000 100000")
+    assert cores(0.5) == 0.25
+
+
 def test_a_container_finds_its_limits_at_the_root_of_what_it_sees(tree: Path) -> None:
     write(tree / "cpu.max", "50000 100000")
     write(tree / "memory.max", str(50 * KB))
