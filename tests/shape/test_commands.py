@@ -13,8 +13,11 @@ COMMANDS = {"demo", "up", "test", "check", "bench", "format", "help"}
 def _targets(root: Path) -> set[str]:
     database = subprocess.run(
         ["make", "--print-data-base", "--question", "--no-builtin-rules", "help"],
-        cwd=root, capture_output=True, text=True, check=False,
-    ).stdout  # fmt: skip
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
     return set(re.findall(r"^([a-z][\w-]*):", database, re.MULTILINE))
 
 

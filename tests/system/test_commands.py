@@ -36,10 +36,15 @@ async def run(service: Service, *arguments: str, token: str | None = None) -> tu
     """Exit code, standard output and standard error of a command."""
     settings = {"EDUMEET_RECORDING_URL": service.url, "EDUMEET_RECORDING_TOKEN": token or service.token}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "edumeet_recording", *arguments,
-        env=environment_of_child(settings), cwd=service.folder,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+        sys.executable,
+        "-m",
+        "edumeet_recording",
+        *arguments,
+        env=environment_of_child(settings),
+        cwd=service.folder,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
     output, errors = await process.communicate()
     return process.returncode, output.decode(), errors.decode()
 

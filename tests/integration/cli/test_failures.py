@@ -26,9 +26,14 @@ def taken_port() -> Iterator[int]:
 async def run(folder: Path, *arguments: str, **settings: str) -> tuple[int | None, str]:
     """Exit code and standard error of a command that runs in an empty folder."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "edumeet_recording", *arguments,
-        env=environment_of_child(settings), cwd=folder, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+        sys.executable,
+        "-m",
+        "edumeet_recording",
+        *arguments,
+        env=environment_of_child(settings),
+        cwd=folder,
+        stderr=asyncio.subprocess.PIPE,
+    )
     try:
         async with asyncio.timeout(60):
             _output, errors = await process.communicate()

@@ -174,8 +174,14 @@ def test_a_whole_file_has_no_parts_and_lists_what_lies_beside_it() -> None:
     assert made["parts"] == []
     (poster,) = made["assets"]
     assert poster == {
-        "name": "poster.jpg", "kind": "poster", "bytes": 9, "sha256": "11", "atS": 1.0, "width": 640, "height": 360,
-    }  # fmt: skip
+        "name": "poster.jpg",
+        "kind": "poster",
+        "bytes": 9,
+        "sha256": "11",
+        "atS": 1.0,
+        "width": 640,
+        "height": 360,
+    }
 
 
 def test_silence_that_was_put_in_is_not_what_was_written() -> None:

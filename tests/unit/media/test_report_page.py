@@ -124,10 +124,17 @@ def test_it_says_what_the_report_says(parsed: Parsed) -> None:
     text = " ".join(parsed.text)
 
     for said in (
-        "1:40 (100.0 s)", "2027-01-15 08:00:00 UTC", "mp4, 12.3 MB, made by high by libx264", "1280 x 720",
-        "1 (1.00 %)", "1 ms at the start, -3 ms at the middle, 0 ms at the end",
-        "2250 frames found", "-12.3", "cd" * 32, "ab" * 32,
-    ):  # fmt: skip
+        "1:40 (100.0 s)",
+        "2027-01-15 08:00:00 UTC",
+        "mp4, 12.3 MB, made by high by libx264",
+        "1280 x 720",
+        "1 (1.00 %)",
+        "1 ms at the start, -3 ms at the middle, 0 ms at the end",
+        "2250 frames found",
+        "-12.3",
+        "cd" * 32,
+        "ab" * 32,
+    ):
         assert said in text
 
 
