@@ -164,7 +164,10 @@ class Commands:
             raise Unauthenticated(f"this is not the token of {node_id}")
 
     async def deregister_node(self, node_id: str) -> None:
-        """Forget a node or room server; what still records there ends, or moves, as if it had died."""
+        """Forget a node or room server; what a node still records ends, or moves, as if it had died.
+
+        Raises `NotFound`, and `Conflict` for a room server with recordings that are not ended.
+        """
 
         async def work(tx: Tx) -> bool:
             if await nodes.deregister(tx.conn, "ffmpeg-node", node_id, tx.now):
@@ -183,7 +186,10 @@ class Commands:
             await self.captures.node_lost(node_id, "deregistered")
 
     async def set_draining(self, node_id: str, draining: bool) -> None:
-        """Have an FFmpeg node take no new captures, or take them again, also where it was put aside."""
+        """Have an FFmpeg node take no new captures, or take them again, also where it was put aside.
+
+        Raises `NotFound`.
+        """
 
         async def work(tx: Tx) -> None:
             if not await nodes.set_draining(tx.conn, node_id, draining):

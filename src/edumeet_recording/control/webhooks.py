@@ -44,12 +44,12 @@ class Webhooks:
         return CreatedWebhook(id=endpoint_id, url=url, secret=secret)
 
     async def delete(self, endpoint_id: str, tenant: str | None) -> None:
-        """Send a receiver nothing more."""
+        """Send a receiver nothing more. Raises `NotFound`."""
         if not await self.db.run(lambda tx: webhooks.disable(tx.conn, endpoint_id, tenant, tx.now)):
             raise NotFound(f"there is no webhook {endpoint_id}")
 
     async def replay(self, endpoint_id: str, tenant: str | None) -> int:
-        """Deliver again what was given up."""
+        """Deliver again what was given up; how many events that are. Raises `NotFound`."""
 
         async def work(tx: Tx) -> int:
             if all(known.id != endpoint_id for known in await webhooks.endpoints(tx.conn, tenant)):

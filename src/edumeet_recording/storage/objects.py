@@ -140,7 +140,10 @@ class ObjectStore:
             partial.unlink(missing_ok=True)
 
     async def stream(self, key: str, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes]:
-        """The bytes from `start` up to but without `end` (None: the last), a request a part: the reader may be slow."""
+        """The bytes from `start` up to but without `end` (None: the last), a request a part: the reader may be slow.
+
+        Raises `NotFound`.
+        """
         info = await self.stat(key)
         if info is None:
             raise NotFound(f"{key} is not in the storage")

