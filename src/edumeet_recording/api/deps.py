@@ -11,6 +11,7 @@ from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection, Request
 
 from edumeet_recording.api.auth import Authenticator, Principal, Scope
+from edumeet_recording.api.recording_reads import RecordingReads
 from edumeet_recording.api.watch_hub import WatchHub
 from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.link_transport import LinkTransport
@@ -152,6 +153,7 @@ class ApiDeps:
     settings: OrchestratorSettings
     pool: Pool
     commands: Commands
+    recordings: RecordingReads
     node_links: Links
     room_links: Links
     storage: FileStore

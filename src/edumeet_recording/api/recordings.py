@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Path, Query, Response
 from edumeet_recording.api.deps import ApiDeps, Deps, RecordingsReader, RecordingsWriter
 from edumeet_recording.api.new_recording import new_job
 from edumeet_recording.api.paging import decode_cursor, encode_cursor
-from edumeet_recording.domain.errors import NotFound
+from edumeet_recording.api.recording_reads import unknown_recording
 from edumeet_recording.domain.job import FINAL
 from edumeet_recording.store import views
 from edumeet_recording.wire.http import IDENTIFIER, EventsQuery, RecordingsQuery, StartRecording
@@ -41,28 +41,28 @@ async def start(
     response.headers["Location"] = f"/api/recordings/{outcome.job_id}"
     if body.forwarding == "client":
         return await _with_target(deps, outcome.job_id, caller.tenant)
-    return await _recording(deps, outcome.job_id, caller.tenant)
+    return await deps.recordings.get(outcome.job_id, caller.tenant)
 
 
 @router.post("/{jobId}/stop")
 async def stop(job_id: JobId, deps: Deps, caller: RecordingsWriter) -> Recording:
     """End a recording and make its file; a second stop answers the same."""
     await deps.commands.stop(job_id, caller.tenant)
-    return await _recording(deps, job_id, caller.tenant)
+    return await deps.recordings.get(job_id, caller.tenant)
 
 
 @router.post("/{jobId}/cancel")
 async def cancel(job_id: JobId, deps: Deps, caller: RecordingsWriter) -> Recording:
     """End a recording and throw away what there is of it."""
     await deps.commands.cancel(job_id, caller.tenant)
-    return await _recording(deps, job_id, caller.tenant)
+    return await deps.recordings.get(job_id, caller.tenant)
 
 
 @router.post("/{jobId}/retry")
 async def retry(job_id: JobId, deps: Deps, caller: RecordingsWriter) -> Recording:
     """Make the file of a failed recording again from its tape, where that was kept."""
     await deps.commands.retry(job_id, caller.tenant)
-    return await _recording(deps, job_id, caller.tenant)
+    return await deps.recordings.get(job_id, caller.tenant)
 
 
 @router.delete("/{jobId}", status_code=204)
@@ -94,7 +94,7 @@ async def list_recordings(
 @router.get("/{jobId}")
 async def get(job_id: JobId, deps: Deps, caller: RecordingsReader) -> Recording:
     """One recording with its live numbers."""
-    return await _recording(deps, job_id, caller.tenant)
+    return await deps.recordings.get(job_id, caller.tenant)
 
 
 @router.get("/{jobId}/events")
@@ -104,29 +104,17 @@ async def events(
     """What happened to a recording, in order."""
     async with deps.reading() as conn:
         if await views.stored_recording(conn, job_id, caller.tenant) is None:
-            raise _unknown(job_id)
+            raise unknown_recording(job_id)
         found = await views.events_of_job(conn, job_id, after=query.after, most=query.limit + 1)
     items = found[: query.limit]
     return JobEventPage(items=tuple(items), next_after=items[-1].seq if len(found) > query.limit else None)
-
-
-async def _recording(deps: ApiDeps, job_id: str, tenant: str | None) -> Recording:
-    async with deps.reading() as conn:
-        found = await views.recording(conn, job_id, tenant)
-    if found is None:
-        raise _unknown(job_id)
-    return found
 
 
 async def _with_target(deps: ApiDeps, job_id: str, tenant: str | None) -> Recording:
     """The recording as soon as it has a target or cannot get one, or as it is when the time is up."""
     give_up_at = time.monotonic() + TARGET_TIMEOUT_S
     while True:
-        found = await _recording(deps, job_id, tenant)
+        found = await deps.recordings.get(job_id, tenant)
         if found.rtp_forwarding is not None or found.status in FINAL or time.monotonic() >= give_up_at:
             return found
         await sleep(TARGET_POLL_S)
-
-
-def _unknown(job_id: str) -> NotFound:
-    return NotFound(f"there is no recording {job_id}")

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from edumeet_recording.api.app import create_app
 from edumeet_recording.api.auth import Authenticator
 from edumeet_recording.api.deps import ApiDeps
+from edumeet_recording.api.recording_reads import RecordingReads
 from edumeet_recording.api.watch_hub import WatchHub
 from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.alerts import Alerts
@@ -269,6 +270,7 @@ def _app(parts: _Parts, autoscaler: Autoscaler) -> FastAPI:
             settings=parts.settings,
             pool=parts.db.pool,
             commands=parts.commands,
+            recordings=RecordingReads(parts.db.pool),
             node_links=parts.node_links,
             room_links=parts.room_links,
             storage=parts.storage,

@@ -16,6 +16,7 @@ from tests.unit.api.fakes import NOW, SECRET, EchoLinks
 from edumeet_recording.api.app import create_app
 from edumeet_recording.api.auth import Authenticator
 from edumeet_recording.api.deps import ApiDeps
+from edumeet_recording.api.recording_reads import RecordingReads
 from edumeet_recording.api.watch_hub import WatchHub
 from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.autoscale import Autoscaler
@@ -64,6 +65,7 @@ def _orchestrator(db_pool: Pool, tmp_path: Path, outside: httpx2.AsyncClient) ->
         settings=settings,
         pool=db_pool,
         commands=commands,
+        recordings=RecordingReads(db_pool),
         node_links=EchoLinks(),
         room_links=EchoLinks(),
         storage=storage,

@@ -254,6 +254,23 @@ async def test_a_target_that_does_not_come_is_not_waited_for_for_ever(
     assert (answer.status_code, answer.json()["rtpForwarding"]) == (201, None)
 
 
+async def test_recordings_that_are_asked_for_at_once_go_to_those_who_may_see_them(
+    client: httpx2.AsyncClient, orchestrator: Orchestrator
+) -> None:
+    await orchestrator.service.room_server()
+    job_id = (await start(client, tenant="a")).json()["jobId"]
+
+    async def get(asked: str, tenant: str | None) -> tuple[int, str | None]:
+        answer = await client.get(f"/api/recordings/{asked}", headers=bearer(tenant=tenant))
+        return answer.status_code, answer.json().get("jobId")
+
+    async with asyncio.TaskGroup() as tasks:
+        asking = [tasks.create_task(get(job_id, tenant)) for tenant in ("a", "b", None, "a")]
+        asking.append(tasks.create_task(get("nothing", None)))
+    seen, unseen = (200, job_id), (404, None)
+    assert [each.result() for each in asking] == [seen, unseen, seen, seen, unseen]
+
+
 async def test_other_tenants_recordings_do_not_exist(client: httpx2.AsyncClient, orchestrator: Orchestrator) -> None:
     await orchestrator.service.room_server()
     job_id = (await start(client, tenant="a")).json()["jobId"]

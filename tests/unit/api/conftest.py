@@ -11,6 +11,7 @@ from tests.unit.api.fakes import NOW, SECRET, EchoLinks, IdleAutoscaler, NoPool,
 from edumeet_recording.api.app import create_app
 from edumeet_recording.api.auth import Authenticator
 from edumeet_recording.api.deps import ApiDeps
+from edumeet_recording.api.recording_reads import RecordingReads
 from edumeet_recording.api.watch_hub import WatchHub
 from edumeet_recording.config import OrchestratorSettings
 
@@ -40,6 +41,7 @@ def _deps(commands: RecordingCommands, settings: OrchestratorSettings) -> ApiDep
         settings=settings,
         pool=pool,
         commands=commands,
+        recordings=RecordingReads(pool),
         node_links=EchoLinks(),
         room_links=EchoLinks(),
         storage=storage,
