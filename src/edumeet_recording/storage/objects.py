@@ -148,34 +148,55 @@ class ObjectStore:
         if info is None:
             raise NotFound(f"{key} is not in the storage")
         end = info.bytes if end is None else end
-        for at in range(start, end, PART_BYTES):
+        at = start
+        while at < end:
             until = min(at + PART_BYTES, end)
             if (at, until) == (0, info.bytes):
                 yield await self.get(key)
-            else:
-                yield await self._part(key, at, until)
+                return
+            part = await self._part(key, at, until)
+            if part is not None:
+                yield part
+                at = until
+                continue
+            begun = at
+            async for part in self._rest(key, at, end):
+                yield part
+                at += len(part)
+            if at == begun:
+                raise Unavailable(f"the storage could not read {key}: it has no byte {at}")
 
-    async def _part(self, key: str, start: int, end: int) -> bytes:
+    async def _part(self, key: str, start: int, end: int) -> bytes | None:
+        """None from a server that ignores ranges, as it may (RFC 9110 §14.2), or answers them as rclone 1.75 does."""
         async with _talk("read", _checked(key), end - start):
             try:
                 return bytes(await obstore.get_range_async(self._store, key, start=start, end=end))
             except BaseError as error:
                 if "non-partial" not in str(error):
                     raise
-        return await self._part_of_all(key, start, end)
+                return None
 
-    async def _part_of_all(self, key: str, start: int, end: int) -> bytes:
-        """A part from a server that ignores ranges, as it may (RFC 9110 §14.2), or answers them as rclone 1.75 does."""
-        async with _talk("read", key, end):
-            result = await obstore.get_async(self._store, key)
-            at, wanted = 0, bytearray()
-            async for chunk in result.stream(min_chunk_size=PART_BYTES):
-                piece = memoryview(chunk)[max(start - at, 0) : max(end - at, 0)]
-                wanted += piece
+    async def _rest(self, key: str, start: int, end: int) -> AsyncGenerator[bytes]:
+        """From `start` on, cut out of one answer with all of the object.
+
+        Ends early where that answer breaks off after some of it: requests are timed, and the reader may be slow.
+        """
+        at = 0
+        try:
+            async with _talk("read", key):
+                chunks = aiter((await obstore.get_async(self._store, key)).stream(min_chunk_size=PART_BYTES))
+            while at < end:
+                async with _talk("read", key, PART_BYTES):
+                    chunk = await anext(chunks, None)
+                if chunk is None:
+                    return
+                piece = bytes(memoryview(chunk)[max(start - at, 0) : max(end - at, 0)])
                 at += len(chunk)
-                if at >= end:
-                    break
-            return bytes(wanted)
+                if piece:
+                    yield piece
+        except Unavailable:
+            if at <= start:
+                raise
 
     async def stat(self, key: str) -> ObjectInfo | None:
         """What is stored under `key`, or None."""

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC
 from pathlib import Path
 
@@ -110,6 +112,48 @@ async def test_a_range_is_streamed(objects: ObjectStore, monkeypatch: pytest.Mon
     assert await read(99, 301) == data[99:301]
     assert await read(1049, None) == data[1049:]
     assert await read(5, 5) == b""
+
+
+@asynccontextmanager
+async def _ignoring_ranges(data: bytes, *answers: tuple[int, bytes]) -> AsyncGenerator[tuple[ObjectStore, list[bytes]]]:
+    """A storage that has `data` under each key, and what it was asked for; `answers`: length and body of its GETs."""
+    asked = list[bytes]()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        length, body = len(data), b""
+        if (await reader.readuntil(b"\r\n\r\n")).startswith(b"GET "):
+            length, body = answers[min(len(asked), len(answers) - 1)]
+            asked.append(body)
+        writer.write(b'HTTP/1.1 200 OK\r\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\nETag: "1"\r\n')
+        writer.write(b"Connection: close\r\nContent-Length: %d\r\n\r\n" % length + body)
+        with suppress(ConnectionError):
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        yield ObjectStore.open(s3_settings(f"http://127.0.0.1:{port}")), asked
+
+
+@pytest.mark.parametrize("breaks_off", [False, True])
+async def test_a_server_that_ignores_ranges_sends_an_object_once(
+    breaks_off: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PART_BYTES", 1000)
+    data = os.urandom(50_500)
+    whole = len(data), data
+    answers = [whole, (len(data), data[:30_000]), whole] if breaks_off else [whole]
+    async with _ignoring_ranges(data, *answers) as (objects, asked):
+        assert b"".join([part async for part in objects.stream("a", 700)]) == data[700:]
+    # a range in vain, and all of it; obstore too asks for the rest of what broke off by a range, in vain
+    assert len(asked) == (2 + 1 + 2 if breaks_off else 2)
+
+
+async def test_an_object_that_became_shorter_meanwhile_is_unavailable() -> None:
+    async with _ignoring_ranges(b"four", (3, b"now")) as (objects, _):
+        with pytest.raises(Unavailable, match="no byte 3"):
+            await anext(objects.stream("a", 3))
 
 
 async def test_a_signed_url_needs_no_credentials(objects: ObjectStore, settings: CommonSettings) -> None:
