@@ -113,7 +113,11 @@ def _body(peer_id: str) -> bytes:
 
 
 async def _statements(dsn: str) -> list[Statement]:
-    """What one start, and the answer to it, ask of PostgreSQL: written down while one is done here."""
+    """What a start that comes by itself, and the answer to it, ask of PostgreSQL: written down while one is done here.
+
+    Those that come together share these statements, so that the replica can be faster than pgbench, which does them
+    for each.
+    """
     settings = OrchestratorSettings.model_validate({})
     caller = Principal("bench", frozenset(), None, math.inf)
     written: list[Statement] = []
