@@ -74,7 +74,10 @@ def built(*tracks: report.TrackFacts, of: report.FileFacts | list[report.FileFac
         attempt=2,
         started_at=1.5,
         files=of if isinstance(of, list) else [of or file()],
-        assets=[report.AssetFacts(report.AssetKind.POSTER, "recordings/job/1/poster.jpg", 9, "11", 1.0, 640, 360)],
+        assets=[
+            report.AssetFacts(report.AssetKind.POSTER, "recordings/job/1/poster.jpg", 9, "11", 1.0, 640, 360),
+            report.AssetFacts(report.AssetKind.WAVEFORM, "recordings/job/1/waveform.json", 5, "22"),
+        ],
         tracks=given,
         notes=["chunk 3 is missing"],
     )
@@ -172,7 +175,7 @@ def test_a_whole_file_has_no_parts_and_lists_what_lies_beside_it() -> None:
     made = built()
 
     assert made["parts"] == []
-    (poster,) = made["assets"]
+    poster, waveform = made["assets"]
     assert poster == {
         "name": "poster.jpg",
         "kind": "poster",
@@ -182,6 +185,7 @@ def test_a_whole_file_has_no_parts_and_lists_what_lies_beside_it() -> None:
         "width": 640,
         "height": 360,
     }
+    assert waveform == {"name": "waveform.json", "kind": "waveform", "bytes": 5, "sha256": "22"}
 
 
 def test_silence_that_was_put_in_is_not_what_was_written() -> None:

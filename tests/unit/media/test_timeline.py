@@ -81,6 +81,7 @@ def test_a_late_start_is_kept() -> None:
         ([heard(0), heard(5000, source="b")], Gap(0.02, 4.98, GapCause.HANDOVER)),
         ([heard(0), heard(400)], None),
         ([heard(0), heard(40, lost=1)], None),
+        ([heard(0), heard(70, lost=1)], None),
     ],
 )
 def test_gaps_of_audio_have_causes(frames: list[TimedFrame], gap: Gap | None) -> None:

@@ -7,8 +7,8 @@ from edumeet_recording.node.inventory import Inventory
 from edumeet_recording.node.spool import ChunkFile, capture_folder
 
 
-def records(*arrivals: int) -> bytearray:
-    return bytearray(b"".join(RECORD.pack(arrival, 3, 0, 0) + b"abc" for arrival in arrivals))
+def records(*arrivals: int) -> bytes:
+    return b"".join(RECORD.pack(arrival, 3, 0, 0) + b"abc" for arrival in arrivals)
 
 
 def chunk(spool: Path, seq: int = 0) -> ChunkFile:
