@@ -25,9 +25,17 @@ def _vp8(payload: memoryview) -> bool | None:
 
 
 def _vp9(payload: memoryview) -> bool | None:
-    """RFC 9628 §4.2: B bit at the start of a frame, P bit clear where it is not predicted from another picture."""
+    """RFC 9628 §4.2: B bit at the start of a frame, P bit clear where it is not predicted from another picture.
+
+    FFmpeg, whose descriptor is a single byte, never sets P: there the frame tells, by `show_existing_frame` and
+    `frame_type` of its header (VP9 bitstream specification §6.2).
+    """
     first = payload[0]
-    return first & 0x40 == 0 if first & 0x08 else None
+    if not first & 0x08:
+        return None
+    if first & 0xF2:
+        return first & 0x40 == 0
+    return payload[1] & 0x0C == 0
 
 
 def _h264(payload: memoryview) -> bool | None:
