@@ -158,7 +158,7 @@ class _Telling:
         async def work(tx: Tx) -> None:
             await jobs.locked(tx.conn, capture.job_id)
             again = ask_again_at(streams, capture.stats, capture.streams_asked, tx.now)
-            renew = forwardings.renew_streams(tx.conn, capture.id, streams=streams, former=former, retry_at=again)
+            renew = forwardings.renew_streams(tx.conn, capture, streams=streams, former=former, retry_at=again)
             if await renew is not None and streams != capture.streams:
                 await _tell_streams(tx, capture)
 
@@ -189,7 +189,8 @@ class _Telling:
         async def work(tx: Tx) -> None:
             job = await jobs.locked(tx.conn, capture.job_id)
             again = retry_at(capture.forwarding_attempts, tx.now)
-            await forwardings.fail_forwarding(tx.conn, capture.id, detail, again)
+            if not await forwardings.fail_forwarding(tx.conn, capture, detail, again):
+                return
             if capture.forwarding != "none":
                 # it records already, or did: whoever has come back and refuses has lost what it sent
                 if job is not None and reason is Reason.ROOM_SERVER_REFUSED:
@@ -233,7 +234,7 @@ class _Telling:
         capture = self.capture
         await self.db.run(
             lambda tx: forwardings.fail_forwarding(
-                tx.conn, capture.id, detail, retry_at(capture.forwarding_attempts, tx.now)
+                tx.conn, capture, detail, retry_at(capture.forwarding_attempts, tx.now)
             )
         )
 

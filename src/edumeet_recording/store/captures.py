@@ -59,6 +59,7 @@ class Capture:
     forwarding: str
     forwarding_attempts: int
     streams_asked: int
+    streams_retry_at: datetime | None
     stats: dict[str, Any]
     first_packet_at: datetime | None
 
@@ -81,6 +82,7 @@ def capture_of(row: asyncpg.Record) -> Capture:
         forwarding=row["forwarding"],
         forwarding_attempts=row["forwarding_attempts"],
         streams_asked=row["streams_asked"],
+        streams_retry_at=row["streams_retry_at"],
         stats=row["stats"] or {},
         first_packet_at=row["first_packet_at"],
     )

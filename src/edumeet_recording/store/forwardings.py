@@ -41,16 +41,19 @@ async def forward(
 
 
 async def renew_streams(
-    conn: Connection,
-    capture_id: str,
-    *,
-    streams: Sequence[Stream],
-    former: Sequence[Stream],
-    retry_at: datetime | None,
+    conn: Connection, asked: Capture, *, streams: Sequence[Stream], former: Sequence[Stream], retry_at: datetime | None
 ) -> str | None:
-    """The sender was asked again; the node's id, or None where the capture is not wanted any more."""
+    """The sender of the capture `asked` was asked again; the node's id.
+
+    None where the capture is not wanted any more, or there was a reason meanwhile to ask once more.
+    """
     return await _sql.renew_streams(
-        conn, id=capture_id, streams=stream_rows(streams), former=stream_rows(former), retry_at=retry_at
+        conn,
+        id=asked.id,
+        asked_for=asked.streams_retry_at,
+        streams=stream_rows(streams),
+        former=stream_rows(former),
+        retry_at=retry_at,
     )
 
 
@@ -64,9 +67,10 @@ async def ask_again_for_peer(conn: Connection, room_server_id: str, room_id: str
     await _sql.ask_again_for_peer(conn, room_server_id=room_server_id, room_id=room_id, peer_id=peer_id, now=now)
 
 
-async def fail_forwarding(conn: Connection, capture_id: str, error: str, retry_at: datetime) -> None:
-    """The room server could not be told."""
-    await _sql.fail_forwarding(conn, id=capture_id, error=error, retry_at=retry_at)
+async def fail_forwarding(conn: Connection, capture: Capture, error: str, retry_at: datetime) -> bool:
+    """The room server could not be told; False where another replica has told it meanwhile."""
+    failed = _sql.fail_forwarding(conn, id=capture.id, forwarding=capture.forwarding, error=error, retry_at=retry_at)
+    return await failed is not None
 
 
 async def end_forwarding(conn: Connection, capture_id: str, error: str | None) -> None:

@@ -206,3 +206,20 @@ async def test_a_refusal_that_comes_after_the_end_is_no_event(service: Service) 
     await tick(loop)
     assert (await service.events(job_id))[-1] == "cancelled"
     assert (await service.job(job_id)).reason == Reason.CANCELLED
+
+
+async def test_what_another_replica_has_told_meanwhile_is_no_failure(service: Service) -> None:
+    """The leader's request runs out of time while the room server opens its link to another replica."""
+    told = ARoomServer()
+    db = service.commands.db
+
+    class Slow(ARoomServer):
+        async def configure(self, _request: ConfigureForwarding) -> Configured:
+            await tick(ForwardingLoop(db, db, loop.links, lambda _url: told, lambda: True, asyncio.TaskGroup()))
+            raise RoomServerUnreachable("timed out")
+
+    job_id, loop = await prepared(service, Slow())
+    await tick(loop)
+    assert (await service.events(job_id))[-1] == "rtp_forwarding"
+    assert (await service.job(job_id)).reason is None
+    assert await service.pool.fetchval("SELECT forwarding_error FROM captures") is None

@@ -100,6 +100,24 @@ async def test_a_stream_that_stalled_is_asked_for_at_once_and_comes_anew(service
     assert await in_time(service, loop) is None
 
 
+async def test_what_changes_while_a_room_server_is_asked_is_asked_for_again(service: Service) -> None:
+    _, room, loop = await without_camera(service)
+    configure = room.configure
+
+    async def switched_on_meanwhile(request: ConfigureForwarding) -> Configured:
+        answer = await configure(request)
+        room.leaves_out, room.configure = set(), configure
+        await service.commands.db.run(
+            lambda tx: forwardings.ask_again_for_peer(tx.conn, "room-server-1", "room-123", "peer-456", tx.now)
+        )
+        return answer
+
+    room.configure = switched_on_meanwhile
+    await in_time(service, loop)
+    await tick(loop)
+    assert await ssrcs(service) == [1000, 1001]
+
+
 async def test_a_room_server_may_tell(service: Service) -> None:
     _, room, loop = await without_camera(service)
     room.leaves_out = set()

@@ -7,10 +7,11 @@ WHERE id = :id AND wanted AND forwarding = 'none' AND state IN ('prepared', 'for
 RETURNING node_id;
 
 -- name: renew_streams$
--- The room server was asked again: `streams` is what it sends now, `former` what it does not send any more.
+-- The room server was asked again: `streams` is what it sends now, `former` what it does not send any more. Where there
+-- was a reason meanwhile to ask once more (`asked_for` is not when it was to be asked), the answer is too old.
 UPDATE captures SET streams = :streams, former_streams = former_streams || :former,
     streams_retry_at = :retry_at, streams_asked = streams_asked + 1
-WHERE id = :id AND wanted AND forwarding = 'configured'
+WHERE id = :id AND wanted AND forwarding = 'configured' AND streams_retry_at = :asked_for
 RETURNING node_id;
 
 -- name: ask_again!
@@ -30,11 +31,12 @@ UPDATE captures SET forwarding = :forwarding, forwarding_error = NULL, unconfirm
 WHERE id = :id AND wanted AND forwarding = 'unconfirmed'
 RETURNING id;
 
--- name: fail_forwarding!
--- The room server could not be told; tried again later.
+-- name: fail_forwarding$
+-- The room server could not be told; tried again later, unless another replica has told it meanwhile.
 UPDATE captures SET forwarding_error = :error, forwarding_attempts = forwarding_attempts + 1,
     forwarding_retry_at = :retry_at
-WHERE id = :id;
+WHERE id = :id AND forwarding = :forwarding
+RETURNING id;
 
 -- name: end_forwarding!
 -- The room server does not send any more, or nobody can tell it: it is not asked again.
