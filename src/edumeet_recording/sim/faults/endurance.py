@@ -45,9 +45,10 @@ async def endure(deployment: Deployment, *, seed: int, seconds: float, recording
     run = _Run(deployment, random.Random(seed))  # noqa: S311 - chosen by a seed on purpose
     planned = schedule(seed, seconds, possible(deployment))
     run.recorded = run.running = await takes.start(deployment, recordings)
+    mended = {each.target: asyncio.Lock() for each in planned}
     async with asyncio.TaskGroup() as group:
         for each in planned:
-            group.create_task(_strike(deployment, each))
+            group.create_task(_strike(deployment, each, mended[each.target]))
         group.create_task(run.take_turns(seconds))
     await until(deployment.healthy, "all is healthy again", MENDED_TIMEOUT_S)
     for take in run.running:
@@ -59,10 +60,11 @@ async def endure(deployment: Deployment, *, seed: int, seconds: float, recording
     return _endured(seed, len(planned), run, outcomes, broken)
 
 
-async def _strike(deployment: Deployment, planned: Planned) -> None:
+async def _strike(deployment: Deployment, planned: Planned, mended: asyncio.Lock) -> None:
+    """`mended`: what is started again while the database is away may take longer than planned."""
     await asyncio.sleep(planned.at_s)
     try:
-        async with struck(deployment, planned.strike, planned.target):
+        async with mended, struck(deployment, planned.strike, planned.target):
             await asyncio.sleep(planned.lasts_s)
     except (ApiError, Unavailable) as error:
         # a drain that nobody could be asked for

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from pathlib import Path
 
+from edumeet_recording.domain.errors import Unavailable
 from edumeet_recording.sim.faults.diary import Diary
 from edumeet_recording.sim.processes import OwnProcess, descendants
 
@@ -68,7 +69,11 @@ class Part:
         self._process = await self._stack.enter_async_context(self._make())
         self._log_from = self._process.log_from
         if self._answers:
-            self.answer = await self._process.answer()
+            try:
+                self.answer = await self._process.answer()
+            except Unavailable:
+                await self._over()
+                raise
         self._diary.note("started", part=self.name, pid=self.pid)
 
     def pids(self) -> set[int]:

@@ -7,12 +7,13 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 from edumeet_recording.domain.errors import Unavailable
 from edumeet_recording.sim.faults.deployment import Deployment, NodePart
 from edumeet_recording.sim.faults.part import Part
 from edumeet_recording.sim.faults.proxy import Proxy, Weather
-from edumeet_recording.sim.faults.waiting import POLL_S
+from edumeet_recording.sim.faults.waiting import POLL_S, until
 
 
 class Strike(StrEnum):
@@ -65,6 +66,7 @@ _ONE_AT_A_TIME = {
     "room server": (Strike.ROOM_SERVER_KILLED,),
 }
 _CALM_S = (1.0, 12.0)
+MENDING_S = 120.0
 _LASTS_S = (1.0, 20.0)
 
 
@@ -135,7 +137,7 @@ async def _node_struck(deployment: Deployment, strike: Strike, node: NodePart) -
             try:
                 yield at
             finally:
-                await node.part.start()
+                await _started(node.part)
         case Strike.NODE_HANGS:
             async with _hanging(node.part) as at:
                 yield at
@@ -164,11 +166,11 @@ async def _surroundings_struck(deployment: Deployment, strike: Strike, node: Nod
                 yield at
         case _:
             at = deployment.diary.note("drained", part=node.part.name)
-            await deployment.client.drain(node.part.name)
             try:
+                await deployment.client.drain(node.part.name)
                 yield at
             finally:
-                await deployment.client.undrain(node.part.name)
+                await until(partial(_undrained, deployment, node), f"{node.part.name} drains no more", MENDING_S)
 
 
 @asynccontextmanager
@@ -243,7 +245,7 @@ async def _all_killed(deployment: Deployment, strike: Strike) -> AsyncGenerator[
         if strike is Strike.POWER_OFF:
             await deployment.restart_database()
         for part in parts:
-            await part.start()
+            await _started(part)
 
 
 @asynccontextmanager
@@ -252,7 +254,22 @@ async def _killed(part: Part) -> AsyncGenerator[float]:
     try:
         yield at
     finally:
+        await _started(part)
+
+
+async def _started(part: Part) -> None:
+    """As a supervisor does it: again, where what it needs is away."""
+
+    async def start() -> bool:
         await part.start()
+        return True
+
+    await until(start, f"{part.name} is there again", MENDING_S)
+
+
+async def _undrained(deployment: Deployment, node: NodePart) -> bool:
+    await deployment.client.undrain(node.part.name)
+    return True
 
 
 @asynccontextmanager
