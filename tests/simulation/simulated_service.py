@@ -11,7 +11,7 @@ from tests.integration.control.conftest import NEW
 from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.captures import CaptureCommands
 from edumeet_recording.control.commands import Commands
-from edumeet_recording.control.deadlines import deadline_tick
+from edumeet_recording.control.deadlines import DeadlineLoop
 from edumeet_recording.control.dispatch import dispatch_tick, drain_tick
 from edumeet_recording.control.fleet import LiveFleet
 from edumeet_recording.control.health import HealthLoop
@@ -75,7 +75,7 @@ class SimulatedService:
             "drain": partial(drain_tick, leader.db, SETTINGS, leader.starts.fleet),
             "processing": partial(assign_tick, leader.db, SETTINGS),
             "late_media": partial(late_media_tick, leader.db, SETTINGS),
-            "deadlines": partial(deadline_tick, leader.db, SETTINGS),
+            "deadlines": DeadlineLoop(leader.db, SETTINGS).tick,
             "late_captures": leader.captures.late_tick,
             "health": HealthLoop(leader.db, SETTINGS, leader.captures, client).tick,
         }

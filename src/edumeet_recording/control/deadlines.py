@@ -1,12 +1,34 @@
 """Carries out what `domain/deadlines.py` says is due."""
 
+from dataclasses import dataclass, field
+
 from edumeet_recording.config import OrchestratorSettings
-from edumeet_recording.control.transitions import capture_over, end_recording, limits_of, settle, signal
+from edumeet_recording.control.transitions import capture_over, end_recording, end_waiting, limits_of, settle
+from edumeet_recording.control.vigil import Vigil
 from edumeet_recording.domain.capture import LIVE, CaptureState
-from edumeet_recording.domain.deadlines import Heard, Limits, due
+from edumeet_recording.domain.deadlines import Heard, Limits, due, grace
 from edumeet_recording.domain.job import JobSignal, JobStatus, Reason
 from edumeet_recording.store import captures, jobs
 from edumeet_recording.store.transaction import Transactor, Tx
+
+
+@dataclass(slots=True)
+class DeadlineLoop:
+    """Runs on the leader. While the service was away nobody could be heard: for a while after it nothing is due."""
+
+    db: Transactor
+    settings: OrchestratorSettings
+    vigil: Vigil = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.vigil = Vigil(self.db)
+
+    async def tick(self) -> None:
+        """One look at all that may be due."""
+        async with self.vigil.tick():
+            now, since = await self.vigil.look()
+            if now >= since + grace(limits_of(self.settings)):
+                await deadline_tick(self.db, self.settings)
 
 
 async def deadline_tick(db: Transactor, settings: OrchestratorSettings) -> None:
@@ -39,7 +61,7 @@ async def _carry_out(tx: Tx, limits: Limits, job_id: str, heard: Heard) -> None:
     if job is None or verdict is None:
         return
     if job.status is JobStatus.PENDING:
-        await signal(tx, limits, job, verdict.signal, reason=verdict.reason, detail=verdict.detail)
+        await end_waiting(tx, limits, job, reason=verdict.reason, detail=verdict.detail)
     elif verdict.signal is JobSignal.DRAINED:
         for capture in await captures.of_job(tx.conn, job.id):
             if capture.state in LIVE:

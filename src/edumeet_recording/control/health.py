@@ -1,11 +1,8 @@
 """Who is alive: heartbeats first, probes of `GET {url}/health` for evidence; what a dead node held is lost."""
 
 import asyncio
-import time
-from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 import httpx2
 import structlog
@@ -13,6 +10,7 @@ import structlog
 from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.captures import CaptureCommands
 from edumeet_recording.control.room_servers import room_server_back, room_server_lost
+from edumeet_recording.control.vigil import Vigil
 from edumeet_recording.domain.liveness import PROBES, Probe, Verdict, judge
 from edumeet_recording.store import conduct, nodes
 from edumeet_recording.store.nodes import NodeKind, SilentNode
@@ -20,14 +18,8 @@ from edumeet_recording.store.transaction import Channel, Transactor, Tx
 
 log = structlog.get_logger()
 
-T = TypeVar("T")
-
 RECONNECT_S = 5.0
 """A node whose link broke has tried again by then."""
-SLOW_S = 1.0
-"""A database that takes so long to tell the time kept heartbeats waiting too."""
-UNWATCHED_S = 3.0
-"""Longer than probes and the pause between two ticks take: this process itself has hung."""
 MISSED_S = 1.5
 """One heartbeat, sent each second, is missing."""
 NOT_CONNECTED = "has not connected yet"
@@ -38,40 +30,35 @@ PROBE_PAUSE_S = 0.1
 PROBE_TIMEOUT_S = 1.0
 
 
-async def _now(tx: Tx) -> datetime:
-    return tx.now
-
-
 @dataclass(slots=True)
 class HealthLoop:
     """Judges the silent and those whose link closed; runs on the leader.
 
-    Heartbeats that nobody could write down, because every replica or the database was away, are no evidence: who has
-    just begun to watch, or was interrupted in it, watches for a while before silence counts.
+    Heartbeats that nobody could write down, because every replica or the database was away, are no evidence: after an
+    interruption it watches for a while before silence counts.
     """
 
     db: Transactor
     settings: OrchestratorSettings
     captures: CaptureCommands
     client: httpx2.AsyncClient
-    _watching_since: datetime | None = None
-    _looked_at: float = field(default_factory=time.monotonic)
+    vigil: Vigil = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.vigil = Vigil(self.db)
 
     async def tick(self) -> None:
         """Look at every FFmpeg node that missed a heartbeat or lost its link, and every silent room server."""
-        try:
+        async with self.vigil.tick():
             await self._look_around()
-        except BaseException:
-            self._watching_since = None
-            raise
 
     async def _look_around(self) -> None:
         await self._look()
-        suspects = await self._asked(
+        suspects = await self.vigil.asked(
             self.db.run(lambda tx: nodes.silent_ffmpeg_nodes(tx.conn, tx.now - timedelta(seconds=MISSED_S)))
         )
         missed = timedelta(seconds=min(ROOM_MISSED_S, self.settings.room_server_timeout_s))
-        rooms = await self._asked(self.db.read(lambda tx: nodes.silent_room_servers(tx.conn, tx.now - missed)))
+        rooms = await self.vigil.asked(self.db.read(lambda tx: nodes.silent_room_servers(tx.conn, tx.now - missed)))
         async with asyncio.TaskGroup() as tasks:
             for suspect in suspects:
                 tasks.create_task(self._judge_ffmpeg_node(suspect))
@@ -80,20 +67,8 @@ class HealthLoop:
 
     async def _look(self) -> tuple[datetime, datetime]:
         """The time of the database, and from when on silence counts: a while after the last interruption."""
-        now = await self._asked(self.db.read(_now))
-        looked_at = time.monotonic()
-        if self._watching_since is None or looked_at - self._looked_at > UNWATCHED_S:
-            self._watching_since = now
-        self._looked_at = looked_at
-        return now, self._watching_since + timedelta(seconds=RECONNECT_S)
-
-    async def _asked(self, question: Awaitable[T]) -> T:
-        """The database's answer; one that took long is an interruption."""
-        asked_at = time.monotonic()
-        answer = await question
-        if time.monotonic() - asked_at > SLOW_S:
-            self._watching_since = None
-        return answer
+        now, since = await self.vigil.look()
+        return now, since + timedelta(seconds=RECONNECT_S)
 
     async def _judge_ffmpeg_node(self, node: SilentNode) -> None:
         """Silence counts from the last heartbeat, but not before anybody watched; until now, for probes take seconds
@@ -149,7 +124,7 @@ class HealthLoop:
                 tx.hint(Channel.DISPATCH)
             return True
 
-        kept = await self._asked(self.db.run(work))
+        kept = await self.vigil.asked(self.db.run(work))
         if kept and news:
             log.info("health_judged", kind=kind, node_id=node.id, verdict=verdict, evidence=evidence)
         return kept

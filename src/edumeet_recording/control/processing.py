@@ -15,9 +15,9 @@ LATE_MEDIA_CALM_S = 10.0
 """A file is made anew once nothing more has come for so long."""
 STORAGE_PAUSE_S = 10.0
 """Between attempts while the storage is away. They do not count until the job's deadline."""
-FINALIZERS_LOST_AT_MOST = 6
-"""Nodes that ended in the midst of one job. More patience than with failures, for a node may end by any cause; but each
-takes what it recorded with it, should it be the job that ends them."""
+FINALIZERS_LOST_AT_MOST = 20
+"""Nodes that ended in the midst of one job. Far more patience than with failures: nodes end by any cause, many in a
+bad night, and a recording weighs more than what nodes lose by a job that ends them, which is rare."""
 LATE_MEDIA = "a node has shipped media after the file was made"
 
 

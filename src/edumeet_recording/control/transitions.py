@@ -75,6 +75,11 @@ async def end_recording(
     tx: Tx, limits: Limits, job: Job, sent: JobSignal, *, reason: Reason, detail: str | None = None
 ) -> None:
     """Stop or cancel: the job's captures are not wanted any more; a job without any is settled at once."""
+    if job.status is JobStatus.PENDING and sent is JobSignal.STOP and job.epoch > 0:
+        await end_waiting(
+            tx, limits, job, reason=Reason.NO_MEDIA, detail=f"stopped while it waited: {job.reason_detail}"
+        )
+        return
     if job.status is JobStatus.INITIALIZING and sent is JobSignal.STOP and job.reason in BLOCKED_BY:
         reason, detail = Reason(job.reason), job.reason_detail
     changed = await signal(tx, limits, job, sent, reason=reason, detail=detail)
@@ -84,6 +89,14 @@ async def end_recording(
         tx.hint(Channel.NODE, node_id)
     tx.hint(Channel.FORWARDING)
     await settle(tx, limits, changed)
+
+
+async def end_waiting(tx: Tx, limits: Limits, job: Job, *, reason: Reason, detail: str) -> None:
+    """A pending job fails. Nodes that are lost may have media of it that nobody has heard of: that will wake it."""
+    if await signal(tx, limits, job, JobSignal.EXPIRED, reason=reason, detail=detail) is None:
+        return
+    if await captures.has_chunks(tx.conn, job.id):
+        await jobs.mark_late_media(tx.conn, job.id, tx.now)
 
 
 async def settle(tx: Tx, limits: Limits, job: Job) -> None:

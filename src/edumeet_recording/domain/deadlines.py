@@ -1,9 +1,12 @@
 """When a state of a job has lasted long enough, and what follows: explicit policies, each with a reason; pure."""
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime, timedelta
 
 from edumeet_recording.domain.job import BLOCKED_BY, Job, JobSignal, JobStatus, Reason
+
+HEARD_AGAIN_S = 30.0
+"""So long after the service was away every node has told what it has, and recordings that wait were placed again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,11 @@ class Due:
     signal: JobSignal
     reason: Reason
     detail: str
+
+
+def grace(limits: Limits) -> timedelta:
+    """For how long nothing is due after the service was away; where limits are shorter than that, the shortest."""
+    return timedelta(seconds=min(HEARD_AGAIN_S, *astuple(limits)))
 
 
 def deadline_after(status: JobStatus, now: datetime, limits: Limits) -> datetime | None:

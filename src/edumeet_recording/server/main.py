@@ -23,7 +23,7 @@ from edumeet_recording.control.alerts import Alerts
 from edumeet_recording.control.autoscale import Autoscaler
 from edumeet_recording.control.captures import CaptureCommands
 from edumeet_recording.control.commands import Commands
-from edumeet_recording.control.deadlines import deadline_tick
+from edumeet_recording.control.deadlines import DeadlineLoop
 from edumeet_recording.control.dispatch import dispatch_tick, drain_tick
 from edumeet_recording.control.fleet import LiveFleet
 from edumeet_recording.control.forwarding import ForwardingLoop
@@ -185,7 +185,7 @@ def _loops(parts: _Parts, forwarding: ForwardingLoop, autoscaler: Autoscaler) ->
         Loop("drain", led(partial(drain_tick, db, settings, parts.fleet)), 1),
         Loop("processing", led(partial(assign_tick, db, settings)), 1),
         Loop("late_media", led(partial(late_media_tick, db, settings)), 2),
-        Loop("deadlines", led(partial(deadline_tick, db, settings)), 1),
+        Loop("deadlines", led(DeadlineLoop(db, settings).tick), 1),
         Loop("late_captures", led(captures.late_tick), 1),
         Loop("health", led(health.tick), 1),
         Loop("webhooks", led(webhooks.tick), 1, timeout_s=120),

@@ -3,21 +3,57 @@
 import itertools
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from typing import NoReturn
 
+import pytest
 from tests.integration.control.conftest import SETTINGS, Service
 
+from edumeet_recording.control.deadlines import DeadlineLoop
 from edumeet_recording.control.transitions import limits_of
 from edumeet_recording.domain.codecs import Container
-from edumeet_recording.domain.deadlines import Heard, due
+from edumeet_recording.domain.deadlines import HEARD_AGAIN_S, Heard, due
+from edumeet_recording.domain.errors import Unavailable
+from edumeet_recording.domain.job import JobStatus, Reason
 from edumeet_recording.domain.request import JobOptions
 from edumeet_recording.store import jobs
-from edumeet_recording.store.transaction import Tx
+from edumeet_recording.store.transaction import Transactor, Tx
 
 LIMITS = limits_of(SETTINGS.model_copy(update={"max_duration_s": 3600, "media_ended_timeout_s": 60}))
+
+
+async def away(*_: object) -> NoReturn:
+    raise Unavailable("the database is not available")
+
+
 STARTED_S_AGO = (1, 20, 4000)
 MAX_DURATION_S = (None, 10, 5000)
 HEARD_S_AGO = (None, 1, 100)
 LOST_S_AGO = (None, 1, 4000)
+
+
+async def test_what_fell_due_while_the_service_was_away_gets_a_moment_to_be_heard_of(service: Service) -> None:
+    await service.room_server()
+    await service.node()
+    job_id = await service.start()
+    await service.pool.execute("UPDATE recording_jobs SET deadline = clock_timestamp() - interval '1 s'")
+    loop = DeadlineLoop(service.commands.db, SETTINGS)
+    await loop.tick()
+    assert (await service.job(job_id)).status is JobStatus.INITIALIZING
+    assert loop.vigil.since is not None
+    loop.vigil.since -= timedelta(seconds=HEARD_AGAIN_S)
+    await loop.tick()
+    job = await service.job(job_id)
+    assert (job.status, job.reason) == (JobStatus.STOPPING, Reason.NO_MEDIA)
+
+
+async def test_a_tick_that_fails_begins_the_moment_anew(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = DeadlineLoop(service.commands.db, SETTINGS)
+    await loop.tick()
+    with monkeypatch.context() as patched:
+        patched.setattr(Transactor, "read", away)
+        with pytest.raises(Unavailable):
+            await loop.tick()
+    assert loop.vigil.since is None
 
 
 async def test_all_that_is_due_is_read_and_nothing_that_goes_well(service: Service) -> None:

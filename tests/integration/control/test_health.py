@@ -29,8 +29,8 @@ async def health(beginner: HealthLoop) -> HealthLoop:
     """A loop that has watched for long enough to judge."""
     loop = beginner
     await loop.tick()
-    assert loop._watching_since is not None
-    loop._watching_since -= timedelta(days=1)
+    assert loop.vigil.since is not None
+    loop.vigil.since -= timedelta(days=1)
     return loop
 
 

@@ -279,6 +279,36 @@ async def test_a_finalizer_that_dies_is_replaced_and_its_late_result_ignored(ser
     assert (await service.job(job_id)).file_key == f"recordings/{job_id}/2/recording.mp4"
 
 
+async def test_media_that_nobody_had_heard_of_wakes_a_job_that_was_stopped_while_it_waited(service: Service) -> None:
+    """Its node got the first packet, and was lost before it could say so."""
+    await service.room_server()
+    await service.node()
+    job_id = await service.start()
+    capture_id = await service.prepare()
+    await service.captures.lost(capture_id, Reason.NODE_LOST, "it is dead")
+    assert (await service.job(job_id)).status is JobStatus.PENDING
+    await service.commands.stop(job_id, None)
+    job = await service.job(job_id)
+    assert (job.status, job.reason) == (JobStatus.FAILED, Reason.NO_MEDIA)
+    await service.ship(capture_id)
+    await calm_down(service)
+    assert (await service.job(job_id)).status is JobStatus.PROCESSING
+
+
+async def test_media_that_came_while_a_job_waited_is_not_forgotten_when_it_ends(service: Service) -> None:
+    await service.room_server()
+    await service.node()
+    job_id = await service.start()
+    capture_id = await service.prepare()
+    await service.captures.lost(capture_id, Reason.NODE_LOST, "it is dead")
+    await service.ship(capture_id)
+    await service.pool.execute("UPDATE recording_jobs SET deadline = clock_timestamp()")
+    await deadline_tick(service.commands.db, SETTINGS)
+    assert (await service.job(job_id)).reason == Reason.QUEUE_DEADLINE
+    await calm_down(service)
+    assert (await service.job(job_id)).status is JobStatus.PROCESSING
+
+
 async def lease_runs_out(service: Service) -> None:
     await service.pool.execute("UPDATE recording_jobs SET processing_lease_until = clock_timestamp() - interval '1 s'")
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from edumeet_recording.domain.codecs import Container
-from edumeet_recording.domain.deadlines import Heard, Limits, deadline_after, due
+from edumeet_recording.domain.deadlines import Heard, Limits, deadline_after, due, grace
 from edumeet_recording.domain.job import FINAL, Job, JobSignal, JobStatus, Reason, next_status
 from edumeet_recording.domain.request import JobOptions
 
@@ -127,3 +127,8 @@ def test_who_still_sends_is_not_lost() -> None:
     assert due(job, Heard(last_packet_at=NOW + LATER, room_lost_at=NOW), NOW + grace, LIMITS) is None
     assert due(job, Heard(room_lost_at=None), NOW + grace, LIMITS) is None
     assert due(replace(job, reason=None), Heard(room_lost_at=NOW), NOW + grace, LIMITS) is None
+
+
+def test_after_an_absence_nothing_is_due_for_half_a_minute_or_the_shortest_limit() -> None:
+    assert grace(replace(LIMITS, queue_deadline_s=7)) == timedelta(seconds=7)
+    assert grace(Limits(600, 600, 600, 600, 600, 600, 600)) == timedelta(seconds=30)
