@@ -134,9 +134,3 @@ def parse_peer(text: str, index: int) -> tuple[str, PeerMedia]:
     if not peer_id or not codecs:
         raise ValueError(f"{text!r} is not like alice=opus+vp8")
     return peer_id, PeerMedia(audio=codecs.get(Kind.AUDIO), video=codecs.get(Kind.VIDEO), index=index)
-
-
-async def run_simulator(options: SimulatorOptions) -> None:
-    """Runs a room server until cancelled."""
-    async with SimulatedRoomServer(options):
-        await asyncio.Event().wait()

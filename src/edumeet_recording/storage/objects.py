@@ -128,17 +128,6 @@ class ObjectStore:
         async with _talk("read", key, result.meta["size"]):
             return bytes(await result.bytes_async())
 
-    async def get_file(self, key: str, path: Path) -> None:
-        """Write an object to the file `path`, which appears when it is whole."""
-        partial = path.with_name(f"{path.name}.part")
-        try:
-            with await asyncio.to_thread(partial.open, "wb") as file:
-                async for part in self.stream(key):
-                    await asyncio.to_thread(file.write, part)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-
     async def stream(self, key: str, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes]:
         """The bytes from `start` up to but without `end` (None: the last), a request a part: the reader may be slow.
 
