@@ -1,4 +1,4 @@
-"""Calls that come while others are under way are made together, as one: what each of them costs is then shared."""
+"""Calls that come at once, or while others are under way, are made as one: what each of them costs is then shared."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -33,6 +33,8 @@ class Together(Generic[K, V]):
         position = batch.add(argument)
         try:
             async with self._turn:
+                # for who comes in the same turn of the loop
+                await asyncio.sleep(0)
                 self._close(batch)
                 batch.answers = await self._work(batch.arguments)
         except Exception as error:
