@@ -16,7 +16,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from edumeet_recording.bench import many_nodes, starts, watchers
+from edumeet_recording.bench import links, many_nodes, starts, watchers
 from edumeet_recording.sim.fleet.figures import figures
 from edumeet_recording.sim.fleet.scenario import Scenario
 from edumeet_recording.sim.fleet.simulation import live
@@ -24,11 +24,12 @@ from edumeet_recording.telemetry import configure_logging
 
 RESULT = Path("build/bench/fleet.json")
 DAY = Scenario(nodes=120, recordings=2400, regions=3, minutes=6, replicas=1, failures=2, autoscaled=True, seed=1)
-AT_LEAST = {"starts_per_s": 400.0, "ratio_pgbench": 0.5}
+AT_LEAST = {"starts_per_s": 400.0, "ratio_pgbench": 0.5, "beats_10k_links": 0.99}
 AT_MOST = {
     "start_p99_ms": 100.0,
     "placement_ms_10k_nodes": 5.0,
     "tick_ms_10k_nodes": 500.0,
+    "api_p99_ms_10k_links": 250.0,
     "watchers_cpu": 0.25,
     "day_max_wait_s": 10.0,
     "day_cost_ratio_oracle": 1.25,
@@ -43,6 +44,8 @@ async def measure(seconds: float) -> dict[str, float]:
     async with _folder() as folder:
         many = await many_nodes.measure(folder)
     async with _folder() as folder:
+        linked = await links.measure(folder, seconds)
+    async with _folder() as folder:
         watched = await watchers.measure(folder, seconds)
     async with _folder() as folder:
         day = figures(await live(DAY, folder))
@@ -54,6 +57,10 @@ async def measure(seconds: float) -> dict[str, float]:
         "pgbench_per_s": started.pgbench_a_second,
         "placement_ms_10k_nodes": many.placement_ms,
         "tick_ms_10k_nodes": many.tick_ms,
+        "api_p99_ms_10k_links": linked.api_p99_ms,
+        "beats_10k_links": linked.beats,
+        "replicas_cpu_10k_links": linked.replicas_cpu,
+        "sender_cpu_10k_links": linked.sender_cpu,
         "watchers_cpu": watched.cpu,
         "watchers_messages_per_s": watched.messages,
         "day_max_wait_s": day.max_wait_s,

@@ -43,6 +43,7 @@ async def measure(folder: Path) -> ManyNodes:
         async with open_pool(dsn, 4) as pool:
             db = Transactor(pool, Notifier(dsn))
             await db.run(lambda tx: register_nodes(tx, ids, 4, NOWHERE))
+            await db.run(lambda tx: beat_nodes(tx, ids))
             fleet = LiveFleet(db, settings.placement_strategy)
             await fleet.tick()
             placements = [await _placed(db, fleet) for _ in range(PLACEMENTS)]

@@ -1,6 +1,7 @@
-"""One replica process on a database of its own, and nodes that stand still, for what loads the API from outside."""
+"""Replica processes on a database of their own, and nodes that stand still, for what loads the API from outside."""
 
 import asyncio
+import resource
 import secrets
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -45,6 +46,13 @@ class Replica:
 @asynccontextmanager
 async def replica(folder: Path, settings: Mapping[str, str]) -> AsyncGenerator[Replica]:
     """An orchestrator, and its PostgreSQL, until the block is left."""
+    async with replicas(folder, settings, 1) as (there,):
+        yield there
+
+
+@asynccontextmanager
+async def replicas(folder: Path, settings: Mapping[str, str], count: int) -> AsyncGenerator[list[Replica]]:
+    """Orchestrators on one PostgreSQL, until the block is left."""
     secret = secrets.token_urlsafe(32)
     async with AsyncExitStack() as stack:
         dsn = await stack.enter_async_context(embedded_postgres(folder / "state"))
@@ -56,13 +64,21 @@ async def replica(folder: Path, settings: Mapping[str, str]) -> AsyncGenerator[R
             "LOG_LEVEL": "warning",
             **settings,
         }
-        process = await stack.enter_async_context(
-            own_process("orchestrator", "orchestrator", "--json", settings=given, folder=folder)
-        )
-        url = (await process.answer())["url"]
         now = time.time_ns() / 1e9
         token = issue_token(secret, subject="bench", scopes=tuple(Scope), tenant=None, ttl_s=86400, now=now)
-        yield Replica(url, dsn, token, process)
+        started: list[Replica] = []
+        for number in range(count):
+            process = await stack.enter_async_context(
+                own_process(f"orchestrator-{number}", "orchestrator", "--json", settings=given, folder=folder)
+            )
+            started.append(Replica((await process.answer())["url"], dsn, token, process))
+        yield started
+
+
+def raise_file_limit(files: int) -> None:
+    """Of this process and of replicas that it starts, as far as is permitted."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(files, hard)), hard))
 
 
 @asynccontextmanager
@@ -72,29 +88,34 @@ async def still_fleet(there: Replica) -> AsyncGenerator[None]:
     Their heartbeats go straight to the database: what is measured is not theirs. Who asks them for a sign of life asks
     the replica itself, so that none is thought dead where the machine is too busy to send a heartbeat.
     """
-    async with RecordingClient(there.url, there.token) as client:
-        server = {"serverId": ROOM_SERVER, "url": NOWHERE, "region": REGION, "capacity": 100, "specs": {}}
-        await client.register_room_server(RegisterRoomServer.model_validate(server))
+    await register_rooms(there)
     async with open_pool(there.dsn, 1) as pool, asyncio.TaskGroup() as tasks:
         notifier = Notifier(there.dsn)
         db = Transactor(pool, notifier)
         ids = [f"{STILL_NODE}{number}" for number in range(STILL_NODES)]
         await db.run(lambda tx: register_nodes(tx, ids, NODE_CORES, there.url))
+        await db.run(lambda tx: beat_nodes(tx, ids))
         running = [tasks.create_task(work) for work in (notifier.run(), _beat(db, ids))]
         yield
         for task in running:
             task.cancel()
 
 
-async def register_nodes(tx: Tx, ids: Sequence[str], cores: float, url: str) -> None:
+async def register_rooms(there: Replica) -> None:
+    """A room server at which nobody answers."""
+    async with RecordingClient(there.url, there.token) as client:
+        server = {"serverId": ROOM_SERVER, "url": NOWHERE, "region": REGION, "capacity": 100, "specs": {}}
+        await client.register_room_server(RegisterRoomServer.model_validate(server))
+
+
+async def register_nodes(tx: Tx, ids: Sequence[str], cores: float, url: str, token_sha256: bytes = b"") -> None:
     """Nodes of one region, straight into the database; replicas are told."""
     tx.hint(Channel.FLEET)
     for node_id in ids:
         new = FFmpegNodeRegistration(node_id, url, REGION, {"cpuCores": cores})
         await nodes.register_ffmpeg_node(
-            tx.conn, new, node_id=node_id, capacity_mcpu=capacity_mcpu(cores), token_sha256=b"", now=tx.now
+            tx.conn, new, node_id=node_id, capacity_mcpu=capacity_mcpu(cores), token_sha256=token_sha256, now=tx.now
         )
-    await beat_nodes(tx, ids)
 
 
 async def beat_nodes(tx: Tx, ids: Sequence[str]) -> None:

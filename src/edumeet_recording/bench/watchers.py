@@ -1,12 +1,11 @@
 """What five thousand watchers of the fleet's numbers cost a replica, at one message a second each."""
 
 import asyncio
-import resource
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from edumeet_recording.bench.replica import replica, still_fleet
+from edumeet_recording.bench.replica import raise_file_limit, replica, still_fleet
 from edumeet_recording.domain.errors import Unavailable
 from edumeet_recording.sim.fleet.link import LeanLink, frame_of
 from edumeet_recording.wire.events import SubscribeMetrics
@@ -29,9 +28,7 @@ class Watchers:
 
 async def measure(folder: Path, seconds: float) -> Watchers:
     """They all follow the metrics; the replica has nothing else to do."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # a replica inherits it
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(FILES, hard)), hard))
+    raise_file_limit(FILES)
     heard = 0
 
     def hear(_text: str) -> None:

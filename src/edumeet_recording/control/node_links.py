@@ -104,6 +104,8 @@ class NodeSession:
         self.changed.set()
         self.sent_revision = -1
         self.let_go = False
+        self.is_idle = True
+        """Nothing of the inbox is still to be applied."""
         self.inbox: asyncio.Queue[Hello | Heartbeat | Report] = asyncio.Queue(INBOX_MESSAGES)
         self.journals: asyncio.Queue[Journal] = asyncio.Queue(INBOX_MESSAGES)
         self._applied: dict[str, tuple[object, ...]] = {}
@@ -195,7 +197,11 @@ class NodeLinks:
                 return
             if isinstance(message, Journal):
                 await session.journals.put(message)
+            elif session.is_idle and isinstance(message, Heartbeat) and not (message.captures or message.finalizing):
+                # most of what thousands of nodes say: nothing said before it is still to be applied, and it has no news
+                self._heard(session, message)
             else:
+                session.is_idle = False
                 await session.inbox.put(message)
 
     async def _apply(self, session: NodeSession) -> None:
@@ -209,6 +215,7 @@ class NodeLinks:
             beats = [message for message in said if isinstance(message, Heartbeat)]
             if beats:
                 await self._heartbeat(session, beats[-1])
+            session.is_idle = session.inbox.empty()
 
     def _introduce(self, node_id: str, hello: Hello) -> Callable[[Tx], Awaitable[None]]:
         async def work(tx: Tx) -> None:
@@ -229,8 +236,11 @@ class NodeLinks:
 
     async def _reports(self, session: NodeSession, newest: dict[str, CaptureReport]) -> None:
         """Apply the newest report of each capture, for it says the whole of it; captures do not wait for each other."""
+        news = session.news(newest.values())
+        if not news:
+            return
         async with asyncio.TaskGroup() as tasks:
-            for report in session.news(newest.values()):
+            for report in news:
                 tasks.create_task(self._report(session, report))
 
     async def _report(self, session: NodeSession, report: CaptureReport) -> None:
@@ -243,6 +253,10 @@ class NodeLinks:
         who was heard and renewed none has none.
         """
         await renew(self._db, self._commands.settings, session.node_id, beat.finalizing)
+        self._heard(session, beat)
+
+    def _heard(self, session: NodeSession, beat: Heartbeat) -> None:
+        """What a heartbeat says is written at the next tick."""
         self._beats[session.node_id] = beat.load
         for report in beat.captures:
             self._stats[report.capture_id] = stats_row(session.node_id, report)

@@ -137,7 +137,8 @@ CREATE TABLE public.ffmpeg_nodes (
     CONSTRAINT ffmpeg_nodes_load_mcpu_check CHECK ((load_mcpu >= 0)),
     CONSTRAINT ffmpeg_nodes_not_oversold CHECK ((load_mcpu <= capacity_mcpu)),
     CONSTRAINT ffmpeg_nodes_processing_slots_check CHECK ((processing_slots >= 0))
-);
+)
+WITH (fillfactor='50');
 
 CREATE TABLE public.fleet_requests (
     node_id text NOT NULL,

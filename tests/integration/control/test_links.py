@@ -116,6 +116,27 @@ async def test_desired_state_goes_down_and_reports_come_up(service: Service) -> 
     assert await service.pool.fetchval("SELECT linked_replica FROM ffmpeg_nodes") is None
 
 
+async def test_a_heartbeat_does_not_overtake_the_hello_before_it(service: Service) -> None:
+    """Else the node would be given captures before it is known what it can do."""
+    await service.node()
+    links = NodeLinks(service.captures, "replica")
+    async with linked(links, "node-1") as wire:
+        await eventually(lambda: wire.heard(Desired))
+        async with service.pool.acquire() as other, other.transaction():
+            await other.execute("SELECT FROM ffmpeg_nodes WHERE id = 'node-1' FOR UPDATE")
+            wire.say(Hello(node_id="node-1", version="1"))
+            wire.say(Heartbeat(load=NodeLoad(cpu_percent=12.5)))
+            await eventually(wire.up.empty)
+            async with asyncio.timeout(3):
+                await links.flush_tick()
+
+        async def load_kept() -> bool:
+            await links.flush_tick()
+            return (await service.pool.fetchval("SELECT load FROM ffmpeg_nodes")).get("cpuPercent") == 12.5
+
+        await eventually(load_kept)
+
+
 async def test_a_lost_hint_is_found_by_polling(service: Service) -> None:
     await service.node()
     links = NodeLinks(service.captures, "replica")

@@ -45,16 +45,24 @@ class LeanClient:
         self._places = asyncio.Semaphore(connections)
         self._idle: list[_Idle] = []
 
+    async def get(self, path: str) -> Answer:
+        """The answer, whatever its status. Raises `Unavailable` where none comes."""
+        return await self._ask("GET", path, b"")
+
     async def post(self, path: str, body: bytes = b"") -> Answer:
         """The answer, whatever its status. Raises `Unavailable` where none comes, though we may have been heard."""
-        head = b"POST %b HTTP/1.1\r\n%bContent-Length: %d\r\n\r\n" % (path.encode(), self._head, len(body))
+        return await self._ask("POST", path, body)
+
+    async def _ask(self, method: str, path: str, body: bytes) -> Answer:
+        line = f"{method} {path} HTTP/1.1\r\n".encode()
+        head = line + self._head + b"Content-Length: %d\r\n\r\n" % len(body)
         async with self._places:
             try:
                 reader, writer = self._kept() or await asyncio.open_connection(*self._address)
                 writer.write(head + body)
                 answer = await _answer(reader)
             except (OSError, asyncio.IncompleteReadError) as error:
-                raise Unavailable(f"POST {path}: {error or type(error).__name__}") from error
+                raise Unavailable(f"{method} {path}: {error or type(error).__name__}") from error
             self._idle.append(_Idle(reader, writer, time.monotonic()))
         return answer
 
