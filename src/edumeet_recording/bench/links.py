@@ -41,6 +41,7 @@ CORES = 4
 FILES = 2 * NODES
 AT_ONCE = 64
 """Links that are being opened."""
+AGAIN_S = 1.0
 LINKED_WITHIN_S = 300.0
 SLICES = 50
 """Beats are spread over their second in so many portions."""
@@ -123,7 +124,12 @@ class _Fleet:
         while True:
             node_id = await self._waiting.get()
             url = f"{next(self._urls)}/api/nodes/ffmpeg-nodes/{node_id}/link"
-            link = await LeanLink.connect(url, self._token, _nothing, partial(self._closed, node_id))
+            try:
+                link = await LeanLink.connect(url, self._token, _nothing, partial(self._closed, node_id))
+            except Unavailable:
+                self._waiting.put_nowait(node_id)
+                await asyncio.sleep(AGAIN_S)
+                continue
             link.send(frame_of(Hello(node_id=node_id, version=VERSION).to_json()))
             self._links[node_id] = link
 
@@ -143,8 +149,8 @@ class _Fleet:
             link.abort()
 
     def _closed(self, node_id: str) -> None:
-        if self._is_open:
-            self._links.pop(node_id, None)
+        # one that was refused is not among them, and tried again where it was opened
+        if self._is_open and self._links.pop(node_id, None) is not None:
             self._waiting.put_nowait(node_id)
 
 
