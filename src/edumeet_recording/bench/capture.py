@@ -1,4 +1,6 @@
-"""What capturing costs: our node against a floor in C and against one FFmpeg a recording, on the same streams, in turn.
+"""What capturing costs: our node against a floor in C and against one FFmpeg a recording, on the same streams.
+
+They are measured in turn, round by round: what else the machine does, and how fast it is just then, falls on all alike.
 
 Processor time is user and system of the whole process trees, over a stretch in which every stream flows. The sender is
 not counted. The node does all it does in earnest: supervisor, statistics, receiver reports, chunks shipped to a folder
@@ -13,9 +15,10 @@ import sys
 from base64 import b64encode
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from tempfile import TemporaryDirectory
 
 from imageio_ffmpeg import get_ffmpeg_exe
@@ -33,9 +36,10 @@ from edumeet_recording.lifeline import die_with_parent
 from edumeet_recording.media.sdp import SdpStream, build_sdp
 from edumeet_recording.wire.node_link import DesiredCapture, SrtpKey, Stream
 
-FLOOR_PORT = 41000
-NODE_PORT = 42000
-FFMPEG_PORT = 44000
+FLOOR_PORT = 21000
+NODE_PORT = 22000
+FFMPEG_PORT = 24000
+"""Each is the first of many, all below those that the kernel gives to whoever asks for any (32768 and up)."""
 WARM_UP_S = 5.0
 BEGIN_S = 30.0
 RESULT = Path("build/bench/capture.json")
@@ -62,12 +66,13 @@ class Measured:
 
 
 class Bench:
-    """`recordings` at once, measured for `seconds`; `folder` is for what they write."""
+    """`recordings` at once, measured for `seconds`; `folder`, which is made, is for what they write."""
 
     def __init__(self, recordings: int, seconds: float, folder: Path, sender: asyncio.subprocess.Process) -> None:
         self._recordings = recordings
         self._seconds = seconds
         self._folder = folder
+        folder.mkdir(exist_ok=True)
         self._sender = sender
 
     async def floor(self) -> Measured:
@@ -236,21 +241,32 @@ async def child(
         await process.wait()
 
 
-async def measure(recordings: int, seconds: float, *, srtp: bool) -> dict[str, Measured]:
-    """The ways to record, by name; `srtp`: SRTP too. Raises `SystemExit` where one of them did not record."""
+async def measure(recordings: int, seconds: float, *, rounds: int, srtp: bool) -> dict[str, Measured]:
+    """The mean of the rounds of each way to record, by name; `srtp`: SRTP too.
+
+    Raises `SystemExit` where one of them did not record.
+    """
+    measured: dict[str, list[Measured]] = {}
     with TemporaryDirectory(dir=RESULT.parent) as folder:
         async with child(sys.executable, "-m", "edumeet_recording.bench.sender") as sender:
             if sender.stdout is None or await sender.stdout.readline() != b"ready\n":
                 raise SystemExit("the sender did not start")
-            bench = Bench(recordings, seconds, Path(folder), sender)
-            measured = {"C floor": await bench.floor(), "node": await bench.node()}
-            if srtp:
-                measured["node, SRTP"] = await bench.node(KEY)
-            measured["FFmpeg"] = await bench.ffmpeg()
+            for number in range(rounds):
+                bench = Bench(recordings, seconds / rounds, Path(folder, str(number)), sender)
+                measured.setdefault("C floor", []).append(await bench.floor())
+                measured.setdefault("node", []).append(await bench.node())
+                if srtp:
+                    measured.setdefault("node, SRTP", []).append(await bench.node(KEY))
+                measured.setdefault("FFmpeg", []).append(await bench.ffmpeg())
     for name, each in measured.items():
-        if each.written_bytes < 50_000:
+        if min(one.written_bytes for one in each) < 50_000:
             raise SystemExit(f"{name} recorded next to nothing: {each}")
-    return measured
+    return {name: _mean(each) for name, each in measured.items()}
+
+
+def _mean(rounds: Sequence[Measured]) -> Measured:
+    means = {name: fmean(getattr(one, name) for one in rounds) for name in Measured.__slots__ if name != "recordings"}
+    return replace(min(rounds, key=lambda one: one.recordings), **means)
 
 
 def ratios(measured: dict[str, Measured]) -> dict[str, float]:
@@ -295,11 +311,12 @@ def main() -> None:
     """Measure, print, and write the figures; exit code 1 where a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--recordings", type=int, default=50)
-    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--seconds", type=float, default=24, help="of each way, shared out over the rounds")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--srtp", action=argparse.BooleanOptionalAction, default=True)
     options = parser.parse_args()
     RESULT.parent.mkdir(parents=True, exist_ok=True)
-    measured = asyncio.run(measure(options.recordings, options.seconds, srtp=options.srtp))
+    measured = asyncio.run(measure(options.recordings, options.seconds, rounds=options.rounds, srtp=options.srtp))
     figures = ratios(measured)
     _print(measured, figures, options.recordings)
     ways = {name: {field: getattr(each, field) for field in Measured.__slots__} for name, each in measured.items()}
