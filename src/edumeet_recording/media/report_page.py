@@ -118,9 +118,21 @@ def _section(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]
 
 
 _STREAM_COLUMNS = (
-    "stream", "codec", "from", "to", "frames", "key", "dropped", "size", "packets", "lost", "recovered", "gaps", "s",
+    "stream",
+    "codec",
+    "from",
+    "to",
+    "frames",
+    "key",
+    "dropped",
+    "size",
+    "packets",
+    "lost",
+    "recovered",
+    "gaps",
+    "s",
     "drift ppm",
-)  # fmt: skip
+)
 
 
 def _stream_row(stream: Mapping[str, Any]) -> list[object]:

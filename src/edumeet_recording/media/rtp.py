@@ -140,9 +140,25 @@ class ReceptionStats:
     """A change of transit time beyond this is a wrap or a restart of the timestamps, not jitter."""
 
     __slots__ = (
-        "_base", "_expected_before", "_highest", "_holes", "_max_jump", "_missing", "_prior", "_rate", "_restored",
-        "_resync", "_strays", "_transit", "bytes", "duplicates", "jitter", "packets", "recovered", "reordered",
-    )  # fmt: skip
+        "_base",
+        "_expected_before",
+        "_highest",
+        "_holes",
+        "_max_jump",
+        "_missing",
+        "_prior",
+        "_rate",
+        "_restored",
+        "_resync",
+        "_strays",
+        "_transit",
+        "bytes",
+        "duplicates",
+        "jitter",
+        "packets",
+        "recovered",
+        "reordered",
+    )
 
     def __init__(self, clock_rate: int) -> None:
         self.packets = 0
