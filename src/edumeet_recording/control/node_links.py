@@ -152,9 +152,9 @@ class NodeLinks:
         session = self._sessions[node_id] = NodeSession(node_id, transport)
         if older is not None:
             await older.transport.close(REPLACED, "replaced by a newer link")
-        await self._db.run(lambda tx: nodes.link(tx.conn, "ffmpeg-node", node_id, self._replica))
-        log.info("node_linked", node_id=node_id)
         try:
+            await self._db.run(lambda tx: nodes.link(tx.conn, "ffmpeg-node", node_id, self._replica))
+            log.info("node_linked", node_id=node_id)
             async with asyncio.TaskGroup() as tasks:
                 working = [tasks.create_task(work) for work in self._work(session)]
                 await self._read(session)

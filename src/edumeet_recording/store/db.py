@@ -21,6 +21,8 @@ Pool: TypeAlias = asyncpg.Pool
 CONNECT_TIMEOUT_S = 5
 COMMAND_TIMEOUT_S = 15
 CLOSE_TIMEOUT_S = 5
+IDLE_IN_TRANSACTION_S = 10.0
+"""PostgreSQL ends the transaction of who hangs, or is cut off, in the middle of it: others wait for its rows."""
 
 _AWAY = (
     OSError,
@@ -43,8 +45,8 @@ async def mapped_errors() -> AsyncGenerator[None]:
     except _AWAY as error:
         raise Unavailable(f"the database is not available: {error or type(error).__name__}") from error
     except asyncpg.InterfaceError as error:
-        # asyncpg has one class for "the connection is closed" and for wrong use
-        if "clos" not in str(error):
+        # asyncpg has one class for wrong use, for "the connection is closed", and for one that went while it was idle
+        if not any(word in str(error) for word in ("clos", "released back to the pool")):
             raise
         raise Unavailable(f"the database is not available: {error}") from error
 
@@ -61,7 +63,10 @@ async def open_pool(dsn: str, size: int) -> AsyncGenerator[Pool]:
             reset=_keep_session,
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=COMMAND_TIMEOUT_S,
-            server_settings={"application_name": "edumeet-recording"},
+            server_settings={
+                "application_name": "edumeet-recording",
+                "idle_in_transaction_session_timeout": milliseconds(IDLE_IN_TRANSACTION_S),
+            },
         )
     try:
         yield pool
@@ -70,6 +75,11 @@ async def open_pool(dsn: str, size: int) -> AsyncGenerator[Pool]:
             # interrupted, it drops the connections that are still in use
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await pool.close()
+
+
+def milliseconds(seconds: float) -> str:
+    """A time as PostgreSQL's settings take it."""
+    return str(round(1000 * seconds))
 
 
 async def _speak_json(connection: asyncpg.Connection) -> None:

@@ -11,12 +11,14 @@ import asyncpg
 import structlog
 
 from edumeet_recording.domain.errors import Unavailable
-from edumeet_recording.store.db import CONNECT_TIMEOUT_S, Connection, load_queries
+from edumeet_recording.store.db import CONNECT_TIMEOUT_S, Connection, load_queries, milliseconds
 
 log = structlog.get_logger()
 _sql = load_queries("leases")
 LEADER_LOCK = 0x65644D6565743031
 CHECK_S = 1.0
+GIVEN_UP_S = 5.0
+"""PostgreSQL closes the connection of a leader that has been silent for so long: it hangs, or is cut off."""
 
 
 class Leadership:
@@ -34,7 +36,12 @@ class Leadership:
         """Stand for election until cancelled."""
         while True:
             try:
-                conn = await asyncpg.connect(self._dsn, timeout=CONNECT_TIMEOUT_S, command_timeout=CONNECT_TIMEOUT_S)
+                conn = await asyncpg.connect(
+                    self._dsn,
+                    timeout=CONNECT_TIMEOUT_S,
+                    command_timeout=CONNECT_TIMEOUT_S,
+                    server_settings={"idle_session_timeout": milliseconds(GIVEN_UP_S)},
+                )
                 try:
                     await self._hold(conn)
                 finally:

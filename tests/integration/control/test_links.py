@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,9 +15,12 @@ from edumeet_recording.control.link_transport import LinkClosed
 from edumeet_recording.control.node_links import GOING_AWAY, PROTOCOL_ERROR, REPLACED, NodeLinks
 from edumeet_recording.control.room_links import RoomLinks
 from edumeet_recording.domain.capture import CaptureState
+from edumeet_recording.domain.errors import Unavailable
 from edumeet_recording.domain.job import JobStatus
 from edumeet_recording.rooms.base import RoomServerUnreachable
 from edumeet_recording.rooms.link import LinkedRoomServer
+from edumeet_recording.store.db import Connection
+from edumeet_recording.store.nodes import NodeKind
 from edumeet_recording.wire.node_link import (
     ORCHESTRATOR_MESSAGE,
     Ack,
@@ -230,3 +234,15 @@ async def _unanswered(server: LinkedRoomServer) -> str:
     with pytest.raises(RoomServerUnreachable) as caught:
         await server.tell(StopForwarding(job_id="j", epoch=1))
     return caught.value.message
+
+
+@pytest.mark.parametrize("kind", ["ffmpeg-node", "room-server"])
+async def test_a_link_that_cannot_be_written_down_is_none(service: Service, kind: NodeKind) -> None:
+    async def away(_conn: Connection) -> None:
+        raise Unavailable("the database is away")
+
+    db = replace(service.commands.db, guard=away)
+    links = NodeLinks(replace(service.captures, db=db), "here") if kind == "ffmpeg-node" else RoomLinks(db, "here", 1.0)
+    with pytest.raises(Unavailable):
+        await links.serve("one", Wire())
+    assert links.count == 0

@@ -11,7 +11,7 @@ from tests.waiting import eventually
 from edumeet_recording.control import replicas as control
 from edumeet_recording.control.replicas import DEAD_S, Replicas
 from edumeet_recording.domain.errors import Unavailable
-from edumeet_recording.store import nodes
+from edumeet_recording.store import leases, nodes
 from edumeet_recording.store.leases import Leadership
 from edumeet_recording.store.transaction import Tx
 
@@ -48,6 +48,24 @@ async def test_a_leader_that_was_replaced_writes_nothing(service: Service, dsn: 
         with pytest.raises(Unavailable, match="another replica leads"):
             await led.run(work)
         await replace(led, guard=second.guard).run(work)
+        other.cancel()
+
+
+async def test_a_leader_that_hangs_or_is_cut_off_is_followed_by_another(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing closes its connection, so that PostgreSQL must give it up."""
+    monkeypatch.setattr(leases, "GIVEN_UP_S", 1.0)
+    monkeypatch.setattr(leases, "CHECK_S", 1000.0)
+    first, second = Leadership(dsn, "one"), Leadership(dsn, "two")
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(first.run())
+        await eventually(lambda: first.leading)
+        monkeypatch.setattr(leases, "CHECK_S", 0.2)
+        other = tasks.create_task(second.run())
+        await eventually(lambda: second.leading, timeout=10)
+        assert first.leading, "it does not know"
+        running.cancel()
         other.cancel()
 
 

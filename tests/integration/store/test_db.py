@@ -90,6 +90,18 @@ async def test_a_server_that_goes_is_unavailable_and_comes_back_to_the_same_pool
         await eventually(answers, timeout=10)
 
 
+async def test_who_hangs_in_a_transaction_holds_up_nobody_for_long(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(db, "IDLE_IN_TRANSACTION_S", 0.5)
+    async with open_pool(dsn, 2) as pool, pool.acquire() as hangs:
+        await hangs.execute("BEGIN; SELECT pg_advisory_xact_lock(1)")
+        async with asyncio.timeout(10), pool.acquire() as other:
+            await other.execute("SELECT pg_advisory_lock(1)")
+            await other.execute("SELECT pg_advisory_unlock(1)")
+        with pytest.raises(Unavailable, match="not available"):
+            async with mapped_errors():
+                await hangs.execute("SELECT 1")
+
+
 async def test_leaving_the_block_does_not_wait_for_a_connection_in_use(
     postgres_dsn: str, worker_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
