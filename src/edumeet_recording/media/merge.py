@@ -27,6 +27,9 @@ SAMPLED = 0x0F
 """A packet is sampled where these bits of its last bytes are zero: one in sixteen."""
 MIN_RUN = 3
 """Matches in a row with one offset that make it believable; a checksum may be the same by chance."""
+CLOCKS_APART_NS = 10_000_000_000
+"""Nodes' clocks differ by less than this: what comes alike but further apart was sent twice, as by a player that began
+its clip anew, and says nothing of clocks."""
 NEAR = 16
 """How many packets beside a hole are tried for one that the other capture holds too."""
 FAR = 1 << 62
@@ -98,9 +101,9 @@ def match(mine: Fingerprints, other: Fingerprints) -> tuple[Offset, ...]:
     for checksum in ours.keys() & theirs.keys():
         sequence, timestamp, arrival_ns = mine.numbers(ours[checksum])
         their_sequence, their_timestamp, their_arrival_ns = other.numbers(theirs[checksum])
-        pairs.append(
-            (their_sequence, sequence - their_sequence, timestamp - their_timestamp, arrival_ns - their_arrival_ns)
-        )
+        ahead_ns = arrival_ns - their_arrival_ns
+        if abs(ahead_ns) < CLOCKS_APART_NS:
+            pairs.append((their_sequence, sequence - their_sequence, timestamp - their_timestamp, ahead_ns))
     pairs.sort()
     runs = [list(run) for _, run in groupby(pairs, key=lambda pair: pair[1:3])]
     runs = [run for run in runs if len(run) >= MIN_RUN]
