@@ -55,7 +55,7 @@ class Forecast:
 def spans(now: datetime, horizon: timedelta, kept: timedelta) -> tuple[tuple[datetime, datetime], ...]:
     """The pieces of the past, each (from, to), that a forecast at `now` looks at; the last `kept` are among them."""
     recent = (now - max(HOUR + TOLERANCE, kept), now)
-    return (recent, *((now - ago - TOLERANCE, now - ago + horizon) for ago in (DAY, WEEK)))
+    return (recent, *((now - ago - TOLERANCE, now - ago + max(horizon, TOLERANCE)) for ago in (DAY, WEEK)))
 
 
 def forecast(present: Sample, past: Sequence[Sample], horizon: timedelta) -> Forecast:
@@ -120,9 +120,14 @@ def _schedule(present: Sample, past: Sequence[Sample], horizon: timedelta) -> fl
 def _rise_after(moment: datetime, past: Sequence[Sample], horizon: timedelta) -> int | None:
     before = _between(past, moment - TOLERANCE, moment)
     after = _between(past, moment, moment + horizon)
-    if not (before and after):
+    if before and after:
+        return max(each.demand_mcpu for each in after) - before[-1].demand_mcpu
+    later = _between(past, moment, moment + TOLERANCE)
+    if not (before and later):
         return None
-    return max(each.demand_mcpu for each in after) - before[-1].demand_mcpu
+    # rows that are further apart than the horizon: so much of the rise between them falls into it
+    share = horizon / (later[0].at - before[-1].at)
+    return round((later[0].demand_mcpu - before[-1].demand_mcpu) * share)
 
 
 def _between(past: Sequence[Sample], since: datetime, until: datetime) -> Sequence[Sample]:

@@ -94,6 +94,12 @@ def test_a_week_ago_says_more_than_yesterday() -> None:
     assert forecast(at(0, 10), monday + sunday, HORIZON) == Forecast(910, Cause.SCHEDULE)
 
 
+def test_thinned_history_tells_its_share_of_the_rise() -> None:
+    """A row in five minutes is kept of a week ago, and one looks a minute ahead."""
+    past = [at(WEEK.total_seconds() + 200, 0), at(WEEK.total_seconds() - 100, 1500)]
+    assert forecast(at(0, 10), past, timedelta(minutes=1)) == Forecast(310, Cause.SCHEDULE)
+
+
 def test_a_gap_in_the_history_says_nothing() -> None:
     only_after = [Sample(NOW - HOUR + HORIZON / 2, 900)]
     assert forecast(at(0, 10), only_after, HORIZON).mcpu == 10
