@@ -102,7 +102,8 @@ class HealthLoop:
             evidence = f"its heartbeats have stopped; {evidence}"
         if not await self._record("room-server", room, verdict, evidence):
             return
-        if verdict is Verdict.DEAD:
+        # one that answers is asked what it sends, and believed: it is not lost again each second
+        if verdict is Verdict.DEAD and (room.is_healthy or Probe.ANSWERED not in probes):
             await room_server_lost(self.db, room.id, evidence)
         elif verdict == HEALTHY and not room.is_healthy:
             await room_server_back(self.db, room.id)

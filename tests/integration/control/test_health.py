@@ -7,11 +7,13 @@ from datetime import timedelta
 import httpx2
 import pytest
 from tests.integration.control.conftest import SETTINGS, Service
+from tests.integration.control.test_forwarding import tick
+from tests.integration.control.test_room_servers import ARoomServerWithLives, recording
 
 from edumeet_recording.control.health import PROBE_TIMEOUT_S, HealthLoop
 from edumeet_recording.control.node_links import store_beats
 from edumeet_recording.domain.errors import Unavailable
-from edumeet_recording.domain.job import JobStatus
+from edumeet_recording.domain.job import JobStatus, Reason
 from edumeet_recording.store.db import open_pool
 from edumeet_recording.store.transaction import Transactor
 from edumeet_recording.wire.node_link import NodeLoad
@@ -167,6 +169,23 @@ async def test_a_room_server_without_heartbeats_is_probed(service: Service, heal
         await service.pool.execute("UPDATE room_servers SET url = $1", f"http://127.0.0.1:{port}")
         await health.tick()
     assert await reason_of(service, "room_servers") == (True, "")
+
+
+async def test_a_room_server_that_answers_though_its_heartbeats_have_stopped_is_lost_once(
+    service: Service, health: HealthLoop
+) -> None:
+    job_id, forwarding = await recording(service, ARoomServerWithLives())
+    async with await asyncio.start_server(not_found, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        await service.pool.execute(
+            "UPDATE room_servers SET url = $1, last_heartbeat = clock_timestamp() - interval '1 hour'", url
+        )
+        await health.tick()
+        assert (await service.job(job_id)).reason == Reason.ROOM_SERVER_LOST
+        await tick(forwarding)
+        assert (await service.job(job_id)).reason is None, "it was asked, and still sends"
+        await health.tick()
+    assert (await service.events(job_id)).count("room_server_lost") == 1
 
 
 async def test_what_a_node_warns_of_is_its_reason_and_its_beginning_and_end_are_events(service: Service) -> None:
