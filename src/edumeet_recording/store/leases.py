@@ -20,6 +20,13 @@ CHECK_S = 1.0
 GIVEN_UP_S = 5.0
 """PostgreSQL closes the connection of a leader that has been silent for so long: it hangs, or is cut off."""
 
+_LOST = (
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection cut between an error and its end (MagicStack/asyncpg#1069)
+)
+
 
 class Leadership:
     """Tries to hold the leader's lock; `leading` only saves work."""
@@ -47,7 +54,7 @@ class Leadership:
                 finally:
                     self.leading = self.elected = False
                     conn.terminate()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except _LOST as error:
                 log.info("leadership_lost", reason=str(error) or type(error).__name__)
             await asyncio.sleep(CHECK_S)
 

@@ -3,7 +3,9 @@
 import asyncio
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from unittest.mock import AsyncMock, Mock
 
+import asyncpg
 import pytest
 from tests.integration.control.conftest import Service
 from tests.waiting import eventually
@@ -67,6 +69,20 @@ async def test_a_leader_that_hangs_or_is_cut_off_is_followed_by_another(
         assert first.leading, "it does not know"
         running.cancel()
         other.cancel()
+
+
+async def test_a_connection_that_is_cut_between_an_error_and_its_end_costs_the_lead_only(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL gives up a leader that was too busy to say a word, and asyncpg has read only half of that."""
+    monkeypatch.setattr(leases, "CHECK_S", 0.1)
+    cut = AsyncMock(side_effect=asyncpg.InternalClientError("cannot switch to state 12"))
+    monkeypatch.setattr(leases, "_sql", Mock(wraps=leases._sql, still_there=cut))
+    leader = Leadership(dsn, "one")
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(leader.run())
+        await eventually(lambda: cut.await_count > 1 and leader.leading)
+        running.cancel()
 
 
 async def test_nobody_takes_the_lead_in_the_middle_of_a_leaders_transaction(service: Service, dsn: str) -> None:
