@@ -17,6 +17,8 @@ class RoomPart:
         self._peers: dict[_Peer, PeerMedia] = {}
         self._sent: dict[_Peer, tuple[SentEvent, ...]] = {}
         self._server: SimulatedRoomServer | None = None
+        self.deaths: list[float] = []
+        """When it was killed, epoch seconds."""
 
     @property
     def is_registered(self) -> bool:
@@ -44,6 +46,7 @@ class RoomPart:
     async def kill(self) -> float:
         """It is gone without a word; when that was."""
         at = self._diary.note("killed", part=self._options.server_id)
+        self.deaths.append(at)
         self._sent = {peer: self.plan(*peer) for peer in self._peers}
         if self._server is not None:
             await self._server.kill()

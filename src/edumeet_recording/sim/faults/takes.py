@@ -174,9 +174,13 @@ async def _judged(deployment: Deployment, take: Take, recording: Recording) -> O
     content, holes = await asyncio.to_thread(_examined, path)
     path.unlink()
     first, last = recording.started_at.timestamp() + _EDGE_S, recording.stopped_at.timestamp() - _EDGE_S
+    began_at = float(report["startedAt"])
+    ended_at = began_at + float(report["durationS"])
+    if any(abs(ended_at - death) < _EDGE_S for death in deployment.rooms.deaths):
+        # stopped before the room server, which had died, sent to it again: the file ends with what came last
+        last = min(last, ended_at - _EDGE_S)
     plan = deployment.rooms.plan(_room(take.peer), _peer(take.peer))
     sent = [event for event in plan if first <= event.sent_at <= last]
-    began_at = float(report["startedAt"])
     missing = [event for event in sent if not _found(event, content, began_at)]
     failures = [*_file_failures(content), *_event_failures(missing, holes, report), *_hole_failures(holes, report)]
     gap_s = max((until - since for spans in holes.values() for since, until in spans), default=0.0)
