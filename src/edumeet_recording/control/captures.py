@@ -28,6 +28,8 @@ from edumeet_recording.wire.node_link import (
 
 log = structlog.get_logger()
 
+CHUNKS_AT_ONCE = 200
+"""Stored in one transaction."""
 FORGOTTEN = "the node had forgotten it, and began it anew at other ports"
 
 
@@ -114,24 +116,32 @@ class CaptureCommands:
 
     async def journal(self, node_id: str, entries: tuple[JournalEntry, ...]) -> None:
         """Apply journal entries in order; when this returns they are in the database and may be acknowledged."""
+        stored: list[ChunkStored] = []
         for entry in entries:
+            if isinstance(entry.body, ChunkStored):
+                stored.append(entry.body)
+                continue
+            await self._chunks_stored(node_id, stored)
+            stored = []
             match entry.body:
-                case ChunkStored() as stored:
-                    await self._chunk_stored(node_id, stored)
                 case CaptureDrained() as drained:
                     await self._drained(node_id, drained)
                 case FinalizeDone() as done:
                     await finalize_done(self.db, self.settings, node_id, done)
                 case FinalizeFailed() as failed:
                     await finalize_failed(self.db, self.settings, node_id, failed)
+        await self._chunks_stored(node_id, stored)
 
-    async def _chunk_stored(self, node_id: str, stored: ChunkStored) -> None:
-        async def work(tx: Tx) -> None:
-            job_id = await captures.insert_chunk(tx.conn, node_id, stored.capture_id, stored.chunk, tx.now)
-            if job_id is not None:
-                await jobs.mark_late_media(tx.conn, job_id, tx.now)
+    async def _chunks_stored(self, node_id: str, stored: list[ChunkStored]) -> None:
+        """Many at a time: thousands wait where the storage was away."""
+        for first in range(0, len(stored), CHUNKS_AT_ONCE):
 
-        await self.db.run(work)
+            async def work(tx: Tx, first: int = first) -> None:
+                some = stored[first : first + CHUNKS_AT_ONCE]
+                for job_id in await captures.insert_chunks(tx.conn, node_id, some, tx.now):
+                    await jobs.mark_late_media(tx.conn, job_id, tx.now)
+
+            await self.db.run(work)
 
     async def _drained(self, node_id: str, drained: CaptureDrained) -> None:
         async def work(tx: Tx) -> None:

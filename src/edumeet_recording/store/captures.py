@@ -10,7 +10,7 @@ import asyncpg
 from edumeet_recording.domain.capture import CaptureRole, CaptureState
 from edumeet_recording.domain.job import Job
 from edumeet_recording.store.db import Connection, load_queries
-from edumeet_recording.wire.node_link import CaptureReport, Stream, TapeChunk, TaskCapture
+from edumeet_recording.wire.node_link import CaptureReport, ChunkStored, Stream, TapeChunk, TaskCapture
 
 _sql = load_queries("captures")
 
@@ -209,15 +209,10 @@ async def store_stats(conn: Connection, reports: list[dict[str, Any]]) -> None:
     await _sql.store_stats(conn, reports=reports)
 
 
-async def insert_chunk(conn: Connection, node_id: str, capture_id: str, chunk: TapeChunk, now: datetime) -> str | None:
-    """A chunk is stored; the job's id, or None where it was known already or the capture is another node's."""
-    return await _sql.insert_chunk(
-        conn,
-        capture_id=capture_id,
-        node_id=node_id,
-        now=now,
-        **chunk.model_dump(include={"seq", "key", "bytes", "sha256", "records", "first_ns", "last_ns"}),
-    )
+async def insert_chunks(conn: Connection, node_id: str, stored: Sequence[ChunkStored], now: datetime) -> list[str]:
+    """Chunks are stored; ids of the jobs that got one which was not known, of a capture of this node."""
+    rows = [{"capture_id": each.capture_id, **each.chunk.model_dump()} for each in stored]
+    return [row["job_id"] async for row in _sql.insert_chunks(conn, node_id=node_id, chunks=rows, now=now)]
 
 
 async def storages_of_job(conn: Connection, job_id: str) -> frozenset[str]:

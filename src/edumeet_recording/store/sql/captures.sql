@@ -153,16 +153,18 @@ FROM jsonb_to_recordset(:reports)
     AS r (id text, node_id text, stats jsonb, last_packet_at timestamptz, wants_key_frame boolean)
 WHERE c.id = r.id AND c.node_id = r.node_id AND c.state IN ('prepared', 'forwarding', 'receiving');
 
--- name: insert_chunk$
--- A chunk is in the object store; its job, or nothing where the chunk was known.
+-- name: insert_chunks
+-- Chunks are in the object store; the jobs of those that were not known yet.
 WITH chunk AS (
-INSERT INTO tape_chunks (capture_id, seq, key, bytes, sha256, records, first_ns, last_ns, stored_at)
-SELECT :capture_id, :seq, :key, :bytes, :sha256, :records, :first_ns, :last_ns, :now
-FROM captures WHERE id = :capture_id AND node_id = :node_id
-ON CONFLICT (capture_id, seq) DO NOTHING
-RETURNING capture_id
+    INSERT INTO tape_chunks (capture_id, seq, key, bytes, sha256, records, first_ns, last_ns, stored_at)
+    SELECT r.capture_id, r.seq, r.key, r.bytes, r.sha256, r.records, r.first_ns, r.last_ns, :now
+    FROM jsonb_to_recordset(:chunks) AS r (capture_id text, seq integer, key text, bytes bigint, sha256 text,
+        records integer, first_ns bigint, last_ns bigint)
+    JOIN captures c ON c.id = r.capture_id AND c.node_id = :node_id
+    ON CONFLICT (capture_id, seq) DO NOTHING
+    RETURNING capture_id
 )
-SELECT job_id FROM captures JOIN chunk ON captures.id = chunk.capture_id;
+SELECT DISTINCT job_id FROM captures JOIN chunk ON captures.id = chunk.capture_id ORDER BY job_id;
 
 -- name: storages_of_job
 -- Where the tape of a job is.
