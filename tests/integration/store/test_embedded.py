@@ -234,6 +234,7 @@ async def test_a_folder_that_cannot_be_made_is_named(state_dir: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.skipif(not _everybody_reaches(ROOT / "tests"), reason="this tree lies where only root can reach it")
 async def test_runs_as_a_normal_user(state_dir: Path) -> None:
     user = pwd.getpwnam("daemon")
     home = state_dir.parent / "home"
