@@ -10,6 +10,7 @@ import json
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -42,7 +43,7 @@ FILES = 2 * NODES
 AT_ONCE = 64
 """Links that are being opened."""
 AGAIN_S = 1.0
-LINKED_WITHIN_S = 300.0
+LINKED_WITHIN_S = 180.0
 SLICES = 50
 """Beats are spread over their second in so many portions."""
 BEATS = tuple(
@@ -81,9 +82,10 @@ async def measure(folder: Path, seconds: float) -> Links:
         await db.run(lambda tx: register_nodes(tx, ids, CORES, there[0].url, sha256(token.encode()).digest()))
         fleet = _Fleet(ids, there, token)
         background = [tasks.create_task(fleet.beat()), *(tasks.create_task(fleet.open()) for _ in range(AT_ONCE))]
-        async with asyncio.timeout(LINKED_WITHIN_S):
-            while fleet.count < NODES:  # noqa: ASYNC110 - links come and go, and nobody tells
-                await asyncio.sleep(0.1)
+        with suppress(TimeoutError):  # where not all find their way by then, the beats that arrive say so
+            async with asyncio.timeout(LINKED_WITHIN_S):
+                while fleet.count < NODES:  # noqa: ASYNC110 - links come and go, and nobody tells
+                    await asyncio.sleep(0.1)
         await asyncio.sleep(WARM_UP_S)
         cpu_from, sender_from, began = _cpu_s(there), time.process_time(), time.monotonic()
         took_s = await _call(there, ids, seconds)

@@ -10,6 +10,7 @@ from tests.integration.control.conftest import SETTINGS, Service
 from tests.integration.control.test_forwarding import tick
 from tests.integration.control.test_room_servers import ARoomServerWithLives, recording
 
+from edumeet_recording import control
 from edumeet_recording.control.health import PROBE_TIMEOUT_S, HealthLoop
 from edumeet_recording.control.node_links import store_beats
 from edumeet_recording.domain.errors import Unavailable
@@ -86,6 +87,29 @@ async def test_probes_that_take_long_count_as_silence(service: Service, health: 
         )
         await health.tick()
     assert (await service.job(job_id)).status is JobStatus.INTERRUPTED
+
+
+async def test_where_too_many_are_silent_to_ask_each_silence_alone_decides(
+    service: Service, health: HealthLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """First whose link closed, for whom an answer decides; last who was never heard, or is known to be dead."""
+    monkeypatch.setattr(control.health, "PROBED_AT_ONCE", 1)
+    for node_id in ("never", "dead", "silent", "closed"):
+        await service.node(node_id)
+    await silence(service)
+    changes = (
+        "SET last_heartbeat = NULL, health_reason = 'as it was' WHERE id = 'never'",
+        "SET is_healthy = false, health_reason = 'dead: as it was' WHERE id = 'dead'",
+        "SET unlinked_at = clock_timestamp() WHERE id = 'closed'",
+    )
+    for change in changes:
+        await service.pool.execute(f"UPDATE ffmpeg_nodes {change}")
+    await health.tick()
+    rows = await service.pool.fetch("SELECT id, health_reason FROM ffmpeg_nodes")
+    told = {row["id"]: row["health_reason"] for row in rows}
+    assert (told["never"], told["dead"]) == ("as it was", "dead: as it was")
+    assert told["silent"] == "dead: its heartbeats have stopped; there are too many to ask each"
+    assert told["closed"].startswith("dead: its heartbeats have stopped; http://closed:3000/health is unreachable")
 
 
 async def test_a_node_with_heartbeats_is_left_alone(service: Service, health: HealthLoop) -> None:
