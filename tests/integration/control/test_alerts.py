@@ -169,7 +169,7 @@ async def test_who_does_not_take_it_is_told_later_and_the_others_once(service: S
         other.refuses = False
         await watch.tick()
         assert other.messages == [], "not at once"
-        await service.pool.execute("UPDATE alerts SET next_attempt_at = now()")
+        await service.pool.execute("UPDATE alerts SET next_attempt_at = now() - interval '1 s'")
         for _ in range(2):
             await watch.tick()
         assert (len(inbox.messages), len(other.messages)) == (1, 1)

@@ -255,7 +255,7 @@ async def test_a_storage_that_is_away_costs_no_attempt_until_the_deadline(servic
     for_free, counted = 5, SETTINGS.processing_attempts
     for attempt in range(for_free):
         assert (await fail(1 + attempt)).status is JobStatus.PROCESSING
-    await service.pool.execute("UPDATE recording_jobs SET deadline = clock_timestamp()")
+    await service.pool.execute("UPDATE recording_jobs SET deadline = clock_timestamp() - interval '1 s'")
     for attempt in range(counted - 1):
         assert (await fail(for_free + 1 + attempt)).status is JobStatus.PROCESSING
     job = await fail(for_free + counted)
@@ -302,7 +302,7 @@ async def test_media_that_came_while_a_job_waited_is_not_forgotten_when_it_ends(
     capture_id = await service.prepare()
     await service.captures.lost(capture_id, Reason.NODE_LOST, "it is dead")
     await service.ship(capture_id)
-    await service.pool.execute("UPDATE recording_jobs SET deadline = clock_timestamp()")
+    await service.pool.execute("UPDATE recording_jobs SET deadline = clock_timestamp() - interval '1 s'")
     await deadline_tick(service.commands.db, SETTINGS)
     assert (await service.job(job_id)).reason == Reason.QUEUE_DEADLINE
     await calm_down(service)
