@@ -141,7 +141,7 @@ class HealthLoop:
             await asyncio.sleep(PROBE_PAUSE_S if number else 0)
             probe, evidence = await self._probe(url)
             probes.append(probe)
-            if probe is Probe.ANSWERED:
+            if probe is not Probe.REFUSED:
                 break
         return probes, evidence
 

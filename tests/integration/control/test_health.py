@@ -77,7 +77,7 @@ async def test_probes_that_take_long_count_as_silence(service: Service, health: 
     await service.node()
     job_id = await service.start()
     await service.receive()
-    silent_s = SETTINGS.heartbeat_timeout_s - PROBE_TIMEOUT_S / 2
+    silent_s = SETTINGS.heartbeat_timeout_s - PROBE_TIMEOUT_S / 4
     async with await asyncio.start_server(no_answer, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         await service.pool.execute(
