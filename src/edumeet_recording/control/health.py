@@ -1,6 +1,7 @@
 """Who is alive: heartbeats first, probes of `GET {url}/health` for evidence; what a dead node held is lost."""
 
 import asyncio
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -28,6 +29,8 @@ NOT_CONNECTED = "has not connected yet"
 HEALTHY = "returned"
 ROOM_MISSED_S = 12.0
 """Two heartbeats of a room server, sent each few seconds, are missing."""
+NO_REFUSAL = frozenset(Probe) - {Probe.REFUSED}
+"""Before a node is timed out only refusals decide, and only all of them: after another answer a probe costs media."""
 PROBE_PAUSE_S = 0.1
 PROBE_TIMEOUT_S = 1.0
 
@@ -78,7 +81,9 @@ class HealthLoop:
         """
         if not probe and _is_settled(node):
             return
-        probes, evidence = await self._probe_again(node.url) if probe else ([], "there are too many to ask each")
+        probes, evidence = (
+            await self._probe_again(node.url, enough=NO_REFUSAL) if probe else ([], "there are too many to ask each")
+        )
         if node.last_heartbeat is None:
             await self._record("ffmpeg-node", node, NOT_CONNECTED, evidence)
             return
@@ -94,7 +99,7 @@ class HealthLoop:
 
         One that may not be reached at all, behind its link, has a moment to open another before a refusal counts.
         """
-        probes, evidence = await self._probe_again(room.url)
+        probes, evidence = await self._probe_again(room.url, enough={Probe.ANSWERED})
         now, counted_from = await self._look()
         if room.last_heartbeat is None:
             verdict = HEALTHY if Probe.ANSWERED in probes else judge(0.0, self.settings.room_server_timeout_s, probes)
@@ -134,14 +139,15 @@ class HealthLoop:
             log.info("health_judged", kind=kind, node_id=node.id, verdict=verdict, evidence=evidence)
         return kept
 
-    async def _probe_again(self, url: str) -> tuple[list[Probe], str]:
+    async def _probe_again(self, url: str, *, enough: AbstractSet[Probe]) -> tuple[list[Probe], str]:
+        """Up to `PROBES` probes, none after one of `enough`; what they came to, and the last in words."""
         probes: list[Probe] = []
         evidence = ""
         for number in range(PROBES):
             await asyncio.sleep(PROBE_PAUSE_S if number else 0)
             probe, evidence = await self._probe(url)
             probes.append(probe)
-            if probe is not Probe.REFUSED:
+            if probe in enough:
                 break
         return probes, evidence
 
