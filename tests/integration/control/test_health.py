@@ -212,6 +212,27 @@ async def test_a_room_server_that_answers_though_its_heartbeats_have_stopped_is_
     assert (await service.events(job_id)).count("room_server_lost") == 1
 
 
+async def test_a_room_server_without_heartbeats_is_asked_again_where_it_did_not_answer(
+    service: Service, health: HealthLoop
+) -> None:
+    await service.room_server()
+    asked = 0
+
+    async def answers_the_second(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            writer.close()
+        else:
+            await not_found(reader, writer)
+
+    async with await asyncio.start_server(answers_the_second, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        await service.pool.execute("UPDATE room_servers SET url = $1", f"http://127.0.0.1:{port}")
+        await health.tick()
+    assert (asked, await reason_of(service, "room_servers")) == (2, (True, ""))
+
+
 async def test_what_a_node_warns_of_is_its_reason_and_its_beginning_and_end_are_events(service: Service) -> None:
     await service.node()
     warning, full = "the spool's disk is 83 % full", "the spool's disk is 91 % full"
