@@ -15,6 +15,8 @@ GRID_S = 60
 """Demand is looked at once a minute."""
 LECTURE_SHARE = 0.9
 """The rest are meetings at any time of the working day."""
+MEETINGS_H = (7, 20)
+"""Local hours between which they begin."""
 STARTS_AT = {8: 2, 9: 4, 10: 5, 11: 4, 12: 1, 13: 3, 14: 5, 15: 4, 16: 3, 17: 2, 18: 1}
 """Lectures by the local hour they start at, as weights."""
 LECTURES_S = (45 * 60, 90 * 60)
@@ -66,7 +68,7 @@ def _session(chance: random.Random, region: Region) -> tuple[str, float, float, 
         local = hour * 3600 + chance.gauss(0, PUNCTUAL_S)
         length = chance.choice(LECTURES_S) + chance.gauss(0, PUNCTUAL_S)
     else:
-        local = chance.uniform(7, 20) * 3600
+        local = chance.uniform(*MEETINGS_H) * 3600
         length = chance.uniform(10, 60) * 60
     begins = (local - region.offset_h * 3600) % DAY_S
     joins = begins - max(chance.gauss(EARLY_S, EARLY_SPREAD_S), 0.0)

@@ -6,7 +6,16 @@ from dataclasses import dataclass
 
 from edumeet_recording.domain.scaling import RegionPolicy
 from edumeet_recording.regional_settings import RegionScaling
-from edumeet_recording.sim.fleet.day import DAY_S, REGIONS, Region, Session, demand, sessions
+from edumeet_recording.sim.fleet.day import (
+    DAY_S,
+    LECTURE_SHARE,
+    MEETINGS_H,
+    REGIONS,
+    Region,
+    Session,
+    demand,
+    sessions,
+)
 
 SESSION_MCPU = 8
 """What placement asks for a peer's audio and video; a test holds it to `domain.price`."""
@@ -16,6 +25,9 @@ BOOT_S = 60.0
 """Of the simulated day: from asking for a node until it registers."""
 LEAST_NODES = 1
 """In each region, at any time."""
+LUCK = 4
+"""Of what comes by chance while a node boots, how many standard deviations more than usual the warm spare has room
+for. With nodes for hundreds of recordings one is enough for that, with nodes for three it is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +66,12 @@ class Scenario:
         return max(1, round(sum(peaks) / (self.nodes * FILLED)))
 
     def policy(self, sessions_a_node: int) -> RegionPolicy:
-        """Of each region: the defaults, but for the nodes' size and number."""
+        """Of each region: the defaults, but for the nodes' size and number, and for a spare that fits their size."""
         share = math.ceil(self.nodes / self.regions)
+        meetings_s = (MEETINGS_H[1] - MEETINGS_H[0]) * 3600
+        by_chance = self.recordings / self.regions * (1 - LECTURE_SHARE) * BOOT_S / meetings_s
         changes = {
+            "spare_nodes": max(1, math.ceil((by_chance + LUCK * math.sqrt(by_chance)) / sessions_a_node)),
             "min_nodes": LEAST_NODES if self.autoscaled else share,
             "max_nodes": self.nodes if self.autoscaled else share,
             "node_mcpu": sessions_a_node * SESSION_MCPU,
