@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum, unique
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from statistics import correlation, linear_regression
 
 TREND_WINDOW = timedelta(minutes=5)
-TREND_SAMPLES, TREND_SAMPLES_MOST = 4, 5
-"""Fewer say nothing of a trend; of more the last count, 75 s of them. A line through five minutes sees a lecture begin
-when half of it is there."""
+TREND_SAMPLES = 4
+"""Fewer say nothing of a trend."""
+RISING_SAMPLES = 7
+"""So many in a row, each above the one before, are no noise: a lecture has begun. In 90 s they say so; a line through
+five minutes only sees it when half of it is there."""
 HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(weeks=1)
 GATHERING = timedelta(minutes=30)
 """People come into a room up to so long before they are recorded."""
@@ -76,17 +78,24 @@ def forecast(present: Sample, past: Sequence[Sample], horizon: timedelta) -> For
 
 
 def _trend(present: Sample, past: Sequence[Sample], horizon: timedelta) -> float:
-    """The slope of a straight line through what was lately (least squares), as far as a line explains it (r²).
+    """The growth by the line through the last minutes, or by that of the last moments where demand only rose."""
+    samples = [*_between(past, present.at - TREND_WINDOW, present.at), present]
+    last = samples[-RISING_SAMPLES:]
+    rises = len(last) == RISING_SAMPLES and all(one.demand_mcpu < next_.demand_mcpu for one, next_ in pairwise(last))
+    return max(_line(samples, horizon), _line(last, horizon) if rises else 0.0)
+
+
+def _line(samples: Sequence[Sample], horizon: timedelta) -> float:
+    """The slope of a straight line through them (least squares), as far as a line explains them (r²).
 
     So noise has no trend; and no more is expected than has been seen to come.
     """
-    samples = [*_between(past, present.at - TREND_WINDOW, present.at)[-TREND_SAMPLES_MOST:], present]
     demand = [each.demand_mcpu for each in samples]
     if len(samples) < TREND_SAMPLES or min(demand) == max(demand):
         return 0.0
-    times = [(each.at - present.at).total_seconds() for each in samples]
+    times = [(each.at - samples[-1].at).total_seconds() for each in samples]
     growth = linear_regression(times, demand).slope * horizon.total_seconds() * correlation(times, demand) ** 2
-    return min(growth, present.demand_mcpu - min(demand))
+    return min(growth, demand[-1] - min(demand))
 
 
 def _peers(present: Sample, past: Sequence[Sample]) -> float:

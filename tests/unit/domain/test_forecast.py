@@ -30,11 +30,13 @@ def test_a_trend_expects_no_more_than_was_seen_to_come() -> None:
     assert forecast(at(0, 500), past, timedelta(hours=1)).mcpu == 1000
 
 
-def test_a_trend_is_that_of_the_last_moments() -> None:
+def test_what_only_rises_has_the_trend_of_its_last_moments() -> None:
     """A lecture begins: minutes were quiet, and since then 100 come in 15 s."""
-    quiet = [at(seconds, 100) for seconds in range(285, 75, -15)]
-    begun = [at(15 * number, 600 - 100 * number) for number in (5, 4, 3, 2, 1)]
-    assert forecast(at(0, 600), [*quiet, *begun], timedelta(seconds=30)) == Forecast(800, Cause.TREND)
+    quiet = [at(seconds, 100) for seconds in range(285, 90, -15)]
+    begun = [at(15 * number, 700 - 100 * number) for number in (6, 5, 4, 3, 2, 1)]
+    assert forecast(at(0, 700), [*quiet, *begun], timedelta(seconds=30)) == Forecast(900, Cause.TREND)
+    begun[3] = at(45, 300)
+    assert forecast(at(0, 700), [*quiet, *begun], timedelta(seconds=30)).mcpu < 800, "it stood still"
 
 
 def test_a_falling_line_is_not_followed_down() -> None:
