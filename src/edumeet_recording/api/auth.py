@@ -34,6 +34,7 @@ class Scope(StrEnum):
 
     RECORDINGS_READ = "recordings:read"
     RECORDINGS_WRITE = "recordings:write"
+    RECORDINGS_ADMIN = "recordings:admin"
     NODES_READ = "nodes:read"
     NODES_ADMIN = "nodes:admin"
     METRICS_READ = "metrics:read"

@@ -54,6 +54,10 @@ class Commands(Protocol):
         """Delete an ended recording with its files."""
         ...
 
+    async def hold(self, job_id: str, tenant: str | None, *, held: bool, by: str) -> None:
+        """Put a recording under legal hold, or lift that; `by` whom is told in its event."""
+        ...
+
     async def put_tenant(self, tenant: Tenant) -> bool:
         """Replace a tenant's limits; True where it had none."""
         ...
@@ -213,6 +217,7 @@ async def _node_token(
 
 RecordingsReader = Annotated[Principal, Security(_Needs(Scope.RECORDINGS_READ))]
 RecordingsWriter = Annotated[Principal, Security(_Needs(Scope.RECORDINGS_WRITE))]
+RecordingsAdmin = Annotated[Principal, Security(_Needs(Scope.RECORDINGS_ADMIN))]
 NodesReader = Annotated[Principal, Security(_Needs(Scope.NODES_READ))]
 NodesAdmin = Annotated[Principal, Security(_Needs(Scope.NODES_ADMIN))]
 MetricsReader = Annotated[Principal, Security(_Needs(Scope.METRICS_READ))]

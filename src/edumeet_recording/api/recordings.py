@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Response
 
-from edumeet_recording.api.deps import ApiDeps, Deps, RecordingsReader, RecordingsWriter
+from edumeet_recording.api.deps import ApiDeps, Deps, RecordingsAdmin, RecordingsReader, RecordingsWriter
 from edumeet_recording.api.new_recording import new_job
 from edumeet_recording.api.paging import decode_cursor, encode_cursor
 from edumeet_recording.api.recording_reads import unknown_recording
@@ -69,6 +69,20 @@ async def retry(job_id: JobId, deps: Deps, caller: RecordingsWriter) -> Recordin
 async def delete(job_id: JobId, deps: Deps, caller: RecordingsWriter) -> None:
     """Delete an ended recording with its file."""
     await deps.commands.delete(job_id, caller.tenant)
+
+
+@router.put("/{jobId}/legal-hold")
+async def hold(job_id: JobId, deps: Deps, caller: RecordingsAdmin) -> Recording:
+    """Put a recording under legal hold: it can be neither cancelled nor deleted, and its tape is kept."""
+    await deps.commands.hold(job_id, caller.tenant, held=True, by=caller.subject)
+    return await deps.recordings.get(job_id, caller.tenant)
+
+
+@router.delete("/{jobId}/legal-hold")
+async def release(job_id: JobId, deps: Deps, caller: RecordingsAdmin) -> Recording:
+    """Lift a legal hold; a second time answers the same."""
+    await deps.commands.hold(job_id, caller.tenant, held=False, by=caller.subject)
+    return await deps.recordings.get(job_id, caller.tenant)
 
 
 @router.get("")

@@ -270,6 +270,28 @@ def report(
 
 
 @app.command()
+def hold(job: JobId, url: Url = None, token: Token = None, as_json: Json = False) -> None:
+    """Put a recording under legal hold: nobody can cancel or delete it, and its tape is kept."""
+
+    async def work(client: RecordingClient) -> None:
+        found = await client.hold(job)
+        print_answer(found, recording_details(found), as_json=as_json)
+
+    ask(url, token, work)
+
+
+@app.command()
+def release(job: JobId, url: Url = None, token: Token = None, as_json: Json = False) -> None:
+    """Lift a recording's legal hold."""
+
+    async def work(client: RecordingClient) -> None:
+        found = await client.release(job)
+        print_answer(found, recording_details(found), as_json=as_json)
+
+    ask(url, token, work)
+
+
+@app.command()
 def delete(job: JobId, url: Url = None, token: Token = None, as_json: Json = False) -> None:
     """Delete an ended recording with its file."""
 

@@ -92,6 +92,7 @@ def recording_details(recording: Recording, events: Iterable[JobEvent] = ()) -> 
         ("ended", time_of(recording.ended_at)),
         ("duration", duration(recording.duration_s)),
         ("file", f"{size(recording.file.bytes)}, sha256 {recording.file.sha256}" if recording.file else ""),
+        ("legal hold", "yes" if recording.legal_hold else ""),
         ("warnings", "; ".join(recording.warnings)),
     )
     streams = table("stream", "codec", "packets", "lost", "recovered", "jitter")

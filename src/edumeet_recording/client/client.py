@@ -91,6 +91,14 @@ class RecordingClient:
         """End a recording and throw it away."""
         return await self._send(Recording, "POST", f"/api/recordings/{_segment(job_id)}/cancel")
 
+    async def hold(self, job_id: str) -> Recording:
+        """Put a recording under legal hold: nobody can delete it."""
+        return await self._send(Recording, "PUT", f"/api/recordings/{_segment(job_id)}/legal-hold")
+
+    async def release(self, job_id: str) -> Recording:
+        """Lift a recording's legal hold."""
+        return await self._send(Recording, "DELETE", f"/api/recordings/{_segment(job_id)}/legal-hold")
+
     async def get(self, job_id: str) -> Recording:
         """One recording with its live numbers."""
         return await self._send(Recording, "GET", f"/api/recordings/{_segment(job_id)}")

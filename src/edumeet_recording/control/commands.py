@@ -55,7 +55,7 @@ class Commands:
         await self._end(job_id, tenant, JobSignal.STOP, Reason.STOPPED)
 
     async def cancel(self, job_id: str, tenant: str | None) -> None:
-        """End a recording and throw away what was recorded; a job that ended otherwise is refused."""
+        """End a recording and throw away what was recorded; refused under legal hold, and where it ended otherwise."""
         job = await self._end(job_id, tenant, JobSignal.CANCEL, Reason.CANCELLED)
         if job.status in FINAL and job.status is not JobStatus.CANCELLED:
             raise Conflict(f"recording {job_id} is {job.status} already", code="already_ended")
@@ -63,6 +63,8 @@ class Commands:
     async def _end(self, job_id: str, tenant: str | None, sent: JobSignal, reason: Reason) -> Job:
         async def work(tx: Tx) -> Job:
             job = await _job_of(tx, job_id, tenant)
+            if sent is JobSignal.CANCEL:
+                _check_hold(job)
             why = Reason.STOPPED_BEFORE_START if (job.status, sent) == (JobStatus.PENDING, JobSignal.STOP) else reason
             await end_recording(tx, limits_of(self.settings), job, sent, reason=why)
             return job
@@ -89,11 +91,24 @@ class Commands:
 
         async def work(tx: Tx) -> None:
             job = await _job_of(tx, job_id, tenant)
-            if job.legal_hold:
-                raise Conflict(f"recording {job_id} is under legal hold", code="legal_hold")
+            _check_hold(job)
             if job.status not in FINAL:
                 raise Conflict(f"recording {job_id} is {job.status}; stop or cancel it first", code="not_ended")
             await jobs.mark_deleted(tx.conn, job, tx.now)
+
+        await self.db.run(work)
+
+    async def hold(self, job_id: str, tenant: str | None, *, held: bool, by: str) -> None:
+        """Put a recording under legal hold, in whatever state, or lift that; what is so already tells nothing."""
+
+        async def work(tx: Tx) -> None:
+            job = await _job_of(tx, job_id, tenant)
+            if job.legal_hold is held:
+                return
+            await jobs.set_legal_hold(tx.conn, job.id, held=held)
+            event = "legal_hold" if held else "legal_hold_lifted"
+            await jobs.note(tx.conn, job.id, event=event, now=tx.now, data={"by": by})
+            tx.hint(Channel.EVENTS)
 
         await self.db.run(work)
 
@@ -216,6 +231,11 @@ class Commands:
         )
         if was_away:
             await room_server_back(self.db, beat.server_id)
+
+
+def _check_hold(job: Job) -> None:
+    if job.legal_hold:
+        raise Conflict(f"recording {job.id} is under legal hold", code="legal_hold")
 
 
 async def _job_of(tx: Tx, job_id: str, tenant: str | None) -> Job:

@@ -340,6 +340,11 @@ async def mark_deleted(conn: Connection, job: Job, now: datetime) -> bool:
     return await _sql.mark_deleted(conn, id=job.id, version=job.version, now=now) is not None
 
 
+async def set_legal_hold(conn: Connection, job_id: str, *, held: bool) -> None:
+    """Keep a job's tape and files from being deleted, or let them be."""
+    await _sql.set_legal_hold(conn, id=job_id, held=held)
+
+
 async def to_purge(conn: Connection, tape_before: datetime, most: int) -> list[tuple[str, bool]]:
     """Ended jobs whose objects are to go: (job id, True for everything or False for the tape only)."""
     rows = _sql.jobs_to_purge(conn, tape_before=tape_before, most=most)

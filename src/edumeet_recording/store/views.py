@@ -236,6 +236,7 @@ def _recording_of(row: asyncpg.Record, place: tuple[int, float | None] | None) -
         progress=_progress_of(row),
         file=_file_of(row),
         warnings=tuple(row["warnings"]),
+        legal_hold=row["legal_hold"],
     )
 
 

@@ -193,6 +193,7 @@ class Recording(View):
     progress: Progress | None = None
     file: RecordingFile | None = None
     warnings: tuple[str, ...] = ()
+    legal_hold: bool = False
 
 
 class RecordingPage(View):

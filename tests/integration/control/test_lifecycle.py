@@ -439,14 +439,28 @@ async def test_delete_only_what_has_ended(service: Service) -> None:
     with pytest.raises(Conflict):
         await service.commands.delete(job_id, None)
     await service.commands.stop(job_id, None)
-    await service.pool.execute("UPDATE recording_jobs SET legal_hold = true")
-    with pytest.raises(Conflict) as refused:
-        await service.commands.delete(job_id, None)
-    assert refused.value.code == "legal_hold"
-    await service.pool.execute("UPDATE recording_jobs SET legal_hold = false")
     await service.commands.delete(job_id, None)
     with pytest.raises(NotFound):
         await service.commands.delete(job_id, None)
+
+
+async def test_what_is_under_legal_hold_is_neither_cancelled_nor_deleted(service: Service) -> None:
+    await service.room_server()
+    job_id = await service.start()
+    for _ in range(2):
+        await service.commands.hold(job_id, None, held=True, by="the archive")
+    with pytest.raises(Conflict) as refused:
+        await service.commands.cancel(job_id, None)
+    assert refused.value.code == "legal_hold"
+    await service.commands.stop(job_id, None)
+    with pytest.raises(Conflict) as refused:
+        await service.commands.delete(job_id, None)
+    assert refused.value.code == "legal_hold"
+    await service.commands.hold(job_id, None, held=False, by="the archive")
+    await service.commands.delete(job_id, None)
+    with pytest.raises(NotFound):
+        await service.commands.hold(job_id, None, held=True, by="the archive")
+    assert (await service.events(job_id)).count("legal_hold") == 1
 
 
 async def test_two_replicas_cannot_oversell_a_node(service: Service) -> None:

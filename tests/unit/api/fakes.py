@@ -54,6 +54,9 @@ class RecordingCommands:
     async def delete(self, job_id: str, tenant: str | None) -> None:
         self._note("delete", job_id, tenant)
 
+    async def hold(self, job_id: str, tenant: str | None, *, held: bool, by: str) -> None:
+        self._note("hold", job_id, tenant, held, by)
+
     async def put_tenant(self, tenant: Any) -> bool:
         self._note("put_tenant", tenant)
         return True

@@ -36,6 +36,8 @@ ENDPOINTS = [
     ("POST", "/api/recordings/job-1/stop", Scope.RECORDINGS_WRITE),
     ("POST", "/api/recordings/job-1/cancel", Scope.RECORDINGS_WRITE),
     ("POST", "/api/recordings/job-1/retry", Scope.RECORDINGS_WRITE),
+    ("PUT", "/api/recordings/job-1/legal-hold", Scope.RECORDINGS_ADMIN),
+    ("DELETE", "/api/recordings/job-1/legal-hold", Scope.RECORDINGS_ADMIN),
     ("GET", "/api/recordings/job-1/assets/poster.jpg", Scope.RECORDINGS_READ),
     ("GET", "/api/tenants", Scope.NODES_ADMIN),
     ("GET", "/api/tenants/t", Scope.NODES_ADMIN),

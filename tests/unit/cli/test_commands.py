@@ -32,7 +32,10 @@ def run(*arguments: str) -> tuple[int, str]:
 
 COMMANDS = [
     *([name] for name in ("up", "demo", "orchestrator", "node", "simulate-room", "token", "config")),
-    *(["recordings", name] for name in ("start", "stop", "cancel", "list", "show", "watch", "download", "delete")),
+    *(
+        ["recordings", name]
+        for name in ("start", "stop", "cancel", "list", "show", "watch", "download", "hold", "release", "delete")
+    ),
     *(["nodes", name] for name in ("list", "show", "drain", "undrain")),
     *(["scaling", name] for name in ("capacity", "evaluate", "history", "alerts")),
     *(["tenants", name] for name in ("list", "show", "set", "unset")),

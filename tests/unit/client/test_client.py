@@ -61,6 +61,18 @@ async def test_start_sends_what_was_set_with_token_and_key(client_of: ClientOf, 
     }
 
 
+async def test_a_legal_hold_is_put_and_deleted(client_of: ClientOf, recording: Recording) -> None:
+    seen: list[tuple[str, str]] = []
+
+    def service(request: httpx2.Request) -> httpx2.Response:
+        seen.append((request.method, request.url.path))
+        return answer(recording)
+
+    async with client_of(service) as client:
+        assert await client.hold("job/1") == await client.release("job/1") == recording
+    assert seen == [("PUT", "/api/recordings/job/1/legal-hold"), ("DELETE", "/api/recordings/job/1/legal-hold")]
+
+
 async def test_a_start_that_got_no_answer_is_repeated_with_the_same_key(
     client_of: ClientOf, recording: Recording
 ) -> None:

@@ -247,6 +247,10 @@ UPDATE recording_jobs SET deleted_at = :now, version = version + 1
 WHERE id = :id AND version = :version AND deleted_at IS NULL
 RETURNING id;
 
+-- name: set_legal_hold!
+-- Nobody may delete it, nor retention its tape; or that is over.
+UPDATE recording_jobs SET legal_hold = :held WHERE id = :id;
+
 -- name: jobs_to_purge
 -- Ended jobs whose tape's time is over (`tape`), or that were deleted or cancelled and still have objects (`all`).
 SELECT id, (deleted_at IS NOT NULL OR status = 'cancelled') AS everything FROM recording_jobs j

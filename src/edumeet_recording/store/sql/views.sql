@@ -5,7 +5,7 @@ SELECT j.id, j.tenant_id, j.status, j.reason, j.reason_detail, j.not_before, j.d
     j.room_server_id, j.room_id, j.peer_id, j.peer_info, j.requester_info, j.requested_by, j.ffmpeg_node_id, j.region,
     j.allowed_regions, c.placement, j.epoch, j.priority, j.options, j.forwarding, j.rtp_streams, j.created_at,
     j.started_at, j.stopped_at, j.ended_at, j.duration_s, j.processing_phase, j.processing_fraction, j.file_key,
-    j.file_bytes, j.file_sha256, j.file_version, j.warnings,
+    j.file_bytes, j.file_sha256, j.file_version, j.warnings, j.legal_hold,
     jsonb_path_query_array(j.report, '$.assets[*] ? (@.kind == "poster" || @.kind == "waveform")') AS assets,
     j.report -> 'parts' AS parts, c.epoch AS capture_epoch, c.ip, c.ports, c.streams AS capture_streams, c.stats,
     c.wanted AND c.state IN ('prepared', 'forwarding', 'receiving') AS listens, (
