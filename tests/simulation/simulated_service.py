@@ -101,7 +101,8 @@ class SimulatedService:
         return (await self.replicas[replica].start(new)).job_id
 
     async def desired(self, node_id: str, replica: int) -> Desired:
-        return await desired_of(self.replicas[replica].db, node_id)
+        (desired,) = await desired_of(self.replicas[replica].db, [node_id])
+        return desired
 
     async def hear(self, node_id: str, message: NodeMessage, replica: int) -> Ack | Desired | None:
         """Apply what a node says; the answer, where there is one."""

@@ -28,6 +28,8 @@ from edumeet_recording.wire.node_link import (
 
 log = structlog.get_logger()
 
+LATE_BATCH = 100
+"""Captures that are given up in a tick, which must end in time."""
 CHUNKS_AT_ONCE = 200
 """Stored in one transaction."""
 FORGOTTEN = "the node had forgotten it, and began it anew at other ports"
@@ -156,7 +158,7 @@ class CaptureCommands:
     async def late_tick(self) -> None:
         """Captures whose node did not open ports in time are lost."""
         timeout_s = self.settings.prepare_timeout_s
-        late = await self.db.read(lambda tx: captures.late(tx.conn, tx.now - timedelta(seconds=timeout_s)))
+        late = await self.db.read(lambda tx: captures.late(tx.conn, tx.now - timedelta(seconds=timeout_s), LATE_BATCH))
         for capture in late:
             detail = f"node {capture.node_id} did not open ports within {timeout_s:g} s"
             await self.lost(capture.id, Reason.NODE_UNREACHABLE, detail)

@@ -222,7 +222,8 @@ class Commands:
         await apply_heartbeat(self.captures, node_id, post)
         await self.captures.journal(node_id, post.journal)
         ack = max((entry.seq for entry in post.journal), default=0)
-        return HeartbeatAnswer(desired=await desired_of(self.db, node_id), ack=ack)
+        (desired,) = await desired_of(self.db, [node_id])
+        return HeartbeatAnswer(desired=desired, ack=ack)
 
     async def room_server_heartbeat(self, beat: RoomHeartbeat) -> None:
         """The posted heartbeat of a room server."""

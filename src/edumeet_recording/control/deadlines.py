@@ -11,6 +11,9 @@ from edumeet_recording.domain.job import JobSignal, JobStatus, Reason
 from edumeet_recording.store import captures, jobs
 from edumeet_recording.store.transaction import Transactor, Tx
 
+BATCH = 100
+"""Jobs of a tick, each by a transaction of its own: a tick must end in time, and the next one goes on."""
+
 
 @dataclass(slots=True)
 class DeadlineLoop:
@@ -39,13 +42,13 @@ async def deadline_tick(db: Transactor, settings: OrchestratorSettings) -> None:
         found = await jobs.in_time(tx.conn, tx.now, limits)
         return [(job.id, heard) for job, heard in found if due(job, heard, tx.now, limits) is not None]
 
-    for job_id, heard in await db.read(read):
+    for job_id, heard in (await db.read(read))[:BATCH]:
 
         async def work(tx: Tx, job_id: str = job_id, heard: Heard = heard) -> None:
             await _carry_out(tx, limits, job_id, heard)
 
         await db.run(work)
-    for left in await db.read(lambda tx: jobs.to_settle(tx.conn)):
+    for left in await db.read(lambda tx: jobs.to_settle(tx.conn, BATCH)):
 
         async def settle_left(tx: Tx, job_id: str = left.id) -> None:
             job = await jobs.locked(tx.conn, job_id)

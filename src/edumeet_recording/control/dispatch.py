@@ -27,6 +27,7 @@ from edumeet_recording.wire.node_link import SrtpKey, Stream
 log = structlog.get_logger()
 
 BATCH = 100
+"""Captures or jobs of a tick, which must end in time; the next one goes on."""
 Kin = tuple[str, tuple[str, ...] | None, Price, int, frozenset[str]]
 """What a job asks of the fleet: where one finds no node, its kin find none either."""
 
@@ -168,7 +169,7 @@ async def _move(tx: Tx, settings: OrchestratorSettings, fleet: LiveFleet, captur
 async def drain_tick(db: Transactor, settings: OrchestratorSettings, fleet: LiveFleet) -> None:
     """Move every capture away from draining nodes, and one at a time from those that have too much to do."""
     draining = await db.read(lambda tx: captures.to_move(tx.conn))
-    for capture in draining + await db.read(lambda tx: captures.to_shed(tx.conn)):
+    for capture in draining[:BATCH] + (await db.read(lambda tx: captures.to_shed(tx.conn)))[:BATCH]:
 
         async def work(tx: Tx, capture: Capture = capture) -> None:
             await _move(tx, settings, fleet, capture)

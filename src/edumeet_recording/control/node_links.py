@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 import structlog
@@ -12,7 +12,9 @@ from edumeet_recording.control.captures import CaptureCommands
 from edumeet_recording.control.link_transport import LinkClosed, LinkTransport
 from edumeet_recording.control.processing import renew, task_of
 from edumeet_recording.control.streams import stats_row
+from edumeet_recording.control.together import Together
 from edumeet_recording.domain.capture import BROKEN
+from edumeet_recording.domain.errors import Unavailable
 from edumeet_recording.store import captures, nodes
 from edumeet_recording.store.transaction import Channel, Transactor, Tx
 from edumeet_recording.wire.node_link import (
@@ -20,6 +22,7 @@ from edumeet_recording.wire.node_link import (
     Ack,
     CaptureReport,
     Desired,
+    FinalizeTask,
     Goaway,
     Heartbeat,
     HeartbeatPost,
@@ -40,21 +43,34 @@ REPLACED = 4000
 INBOX_MESSAGES = 1000
 DESIRED_PAUSE_S = 0.05
 """What changes within this goes to the node at once: each time it is sent the whole of what it should do."""
+DESIRED_TOGETHER = 64
+"""Nodes whose desired state is read by the same few queries."""
 REPORTS_AT_ONCE = 4
 """Transactions with which the links of this replica apply reports; the API needs connections too."""
 
 
-async def desired_of(db: Transactor, node_id: str) -> Desired:
-    """The whole of what a node should do.
+async def desired_of(db: Transactor, node_ids: Sequence[str]) -> list[Desired]:
+    """The whole of what each of some nodes should do.
 
-    The revision is read first: what changes in between is sent again, and never missed.
+    The revisions are read first: what changes in between is sent again, and never missed.
     """
 
-    async def work(tx: Tx) -> Desired:
-        revisions = await nodes.desired_revisions(tx.conn, [node_id])
-        tasks = [await task_of(tx, job) for job in await nodes.desired_finalizations(tx.conn, node_id)]
-        wanted = await nodes.desired_captures(tx.conn, node_id)
-        return Desired(revision=revisions.get(node_id, 0), captures=wanted, finalize=tuple(tasks))
+    async def work(tx: Tx) -> list[Desired]:
+        revisions = await nodes.desired_revisions(tx.conn, list(node_ids))
+        held = await nodes.desired_finalizations(tx.conn, node_ids)
+        tape = await captures.tape_of_jobs(tx.conn, [job.id for job in held])
+        wanted = await nodes.desired_captures(tx.conn, node_ids)
+        tasks: dict[str | None, list[FinalizeTask]] = {}
+        for job in held:
+            tasks.setdefault(job.processing_node_id, []).append(task_of(job, tape[job.id]))
+        return [
+            Desired(
+                revision=revisions.get(node_id, 0),
+                captures=tuple(wanted.get(node_id, ())),
+                finalize=tuple(tasks.get(node_id, ())),
+            )
+            for node_id in node_ids
+        ]
 
     return await db.read(work)
 
@@ -139,6 +155,7 @@ class NodeLinks:
         self._beats: dict[str, NodeLoad] = {}
         self._stats: dict[str, dict[str, Any]] = {}
         self._applying = asyncio.Semaphore(REPORTS_AT_ONCE)
+        self._desired = Together(self._read_desired, DESIRED_TOGETHER)
 
     def wake(self, node_id: str) -> None:
         """What this node should do has changed; no id: any of them. Unknown ids are other replicas' nodes."""
@@ -266,10 +283,17 @@ class NodeLinks:
         while True:
             await session.changed.wait()
             session.changed.clear()
-            desired = await desired_of(self._db, session.node_id)
+            try:
+                desired = await self._desired(session.node_id)
+            except Unavailable:
+                # whose link asked for several has just closed; or the database is away, which shows now
+                (desired,) = await desired_of(self._db, [session.node_id])
             session.sent_revision = desired.revision
             await session.send(desired)
             await asyncio.sleep(DESIRED_PAUSE_S)
+
+    async def _read_desired(self, node_ids: Sequence[str]) -> list[Desired]:
+        return await desired_of(self._db, node_ids)
 
     async def flush_tick(self) -> None:
         """Write the heartbeats that came since the last tick."""

@@ -1,16 +1,27 @@
 """Finalization as a queue with leases: which node makes which file, and what came of it."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.transitions import NOT_TWICE, limits_of, retry_at, signal
-from edumeet_recording.domain.finalizers import choose, uses_gpu
+from edumeet_recording.domain.finalizers import Finalizer, FreeSlots, uses_gpu
 from edumeet_recording.domain.job import Job, JobSignal, JobStatus, Reason
 from edumeet_recording.domain.regions import located, nearest_storage, ranked
-from edumeet_recording.store import captures, jobs, nodes
+from edumeet_recording.store import jobs, nodes, processing
+from edumeet_recording.store.processing import Lease, Unheld
 from edumeet_recording.store.transaction import Channel, Transactor, Tx
-from edumeet_recording.wire.node_link import FinalizeDone, FinalizeFailed, FinalizeProgress, FinalizeTask, OutputOptions
+from edumeet_recording.wire.node_link import (
+    FinalizeDone,
+    FinalizeFailed,
+    FinalizeProgress,
+    FinalizeTask,
+    OutputOptions,
+    TaskCapture,
+)
 
+BATCH, ROUNDS = 100, 10
+"""Jobs in one transaction, and transactions in a tick: with ten thousand that wait, a tick must still end."""
 LATE_MEDIA_CALM_S = 10.0
 """A file is made anew once nothing more has come for so long."""
 STORAGE_PAUSE_S = 10.0
@@ -22,22 +33,26 @@ LATE_MEDIA = "a node has shipped media after the file was made"
 
 
 async def assign_tick(db: Transactor, settings: OrchestratorSettings) -> None:
-    """Give every job that no finalizer holds to a node with a free slot, its own region's first."""
-    waiting = await db.read(lambda tx: jobs.to_process(tx.conn, tx.now))
-    for job in waiting:
+    """Give every job that no finalizer holds to a node with a free slot, its own region's first: a batch at a time."""
+    for _ in range(ROUNDS):
+        waiting = await db.read(lambda tx: processing.unheld(tx.conn, tx.now))
+        lost = [each.id for each in waiting if each.lost is not None][:BATCH]
+        for job_id in lost:
 
-        async def work(tx: Tx, job_id: str = job.id) -> None:
-            fresh = await jobs.locked(tx.conn, job_id)
-            if fresh is not None and fresh.status is JobStatus.PROCESSING:
-                await _assign(tx, settings, fresh)
+            async def work(tx: Tx, job_id: str = job_id) -> None:
+                await _take_back(tx, settings, job_id)
 
-        await db.run(work)
+            await db.run(work)
+        assigned = await _assign(db, settings, [each for each in waiting if each.lost is None])
+        if not lost and assigned < BATCH:
+            return
 
 
 async def late_media_tick(db: Transactor, settings: OrchestratorSettings) -> None:
     """Make files anew that lack what a node has shipped since."""
     calm = timedelta(seconds=LATE_MEDIA_CALM_S)
-    for late in await db.read(lambda tx: jobs.with_late_media(tx.conn, tx.now - calm)):
+    found = await db.read(lambda tx: jobs.with_late_media(tx.conn, tx.now - calm))
+    for late in found[:BATCH]:
 
         async def work(tx: Tx, job_id: str = late.id) -> None:
             job = await jobs.locked(tx.conn, job_id)
@@ -50,38 +65,57 @@ async def late_media_tick(db: Transactor, settings: OrchestratorSettings) -> Non
         await db.run(work)
 
 
-async def _assign(tx: Tx, settings: OrchestratorSettings, job: Job) -> None:
-    if job.processing_lease_until is not None and job.processing_lease_until > tx.now:
+async def _take_back(tx: Tx, settings: OrchestratorSettings, job_id: str) -> None:
+    """From a node whose lease ran out; the job waits for another then, or fails."""
+    job = await jobs.locked(tx.conn, job_id)
+    if job is None or job.status is not JobStatus.PROCESSING:
         return
-    if job.processing_node_id is not None:
-        lost = job.processing_node_id
-        released = await _finalizer_lost(tx, settings, job, f"node {lost} gave no sign of life", again=tx.now)
-        await _free(tx, lost)
-        if released is None:
-            return
-        job = released
-    known = await nodes.finalizers(tx.conn)
-    regions = ranked(job.region, {each.region for each in known}, job.allowed_regions, settings.spill)
-    gpu = uses_gpu(job.options, (stream.codec for stream in job.rtp_streams))
-    storages = await captures.storages_of_job(tx.conn, job.id)
-    finalizer = choose(known, regions, storages, gpu=gpu, tried=job.finalizers_tried)
-    if finalizer is None:
+    lost, until = job.processing_node_id, job.processing_lease_until
+    if lost is None or (until is not None and until > tx.now):
         return
-    storage = nearest_storage(
-        finalizer.region, settings.storage_regions, job.allowed_regions, settings.spill, finalizer.storages
-    )
-    if storage is None:
-        return
-    attempt = await jobs.lease_processing(
-        tx.conn, job, finalizer.id, storage=storage, lease_s=settings.processing_lease_s, now=tx.now
-    )
-    if attempt is None:
-        return
-    await nodes.raise_revision(tx.conn, finalizer.id)
-    tx.hint(Channel.NODE, finalizer.id)
+    await _finalizer_lost(tx, settings, job, f"node {lost} gave no sign of life", again=tx.now)
+    await _free(tx, lost)
 
 
-async def task_of(tx: Tx, job: Job) -> FinalizeTask:
+async def _assign(db: Transactor, settings: OrchestratorSettings, waiting: Sequence[Unheld]) -> int:
+    """Give at most `BATCH` of those that wait to finalizers, by one transaction; how many found one."""
+    if not waiting:
+        return 0
+    known = await db.read(lambda tx: processing.finalizers(tx.conn, BATCH + FINALIZERS_LOST_AT_MOST))
+    leases = _leases(settings, waiting, known)
+    if not leases:
+        return 0
+
+    async def work(tx: Tx) -> None:
+        node_ids = await processing.lease(tx.conn, leases, lease_s=settings.processing_lease_s, now=tx.now)
+        await nodes.raise_revisions(tx.conn, node_ids)
+        for node_id in node_ids:
+            tx.hint(Channel.NODE, node_id)
+
+    await db.run(work)
+    return len(leases)
+
+
+def _leases(settings: OrchestratorSettings, waiting: Sequence[Unheld], known: Sequence[Finalizer]) -> list[Lease]:
+    slots = FreeSlots(known)
+    leases: list[Lease] = []
+    for job in waiting:
+        regions = tuple(ranked(job.region, slots.regions, job.allowed_regions, settings.spill))
+        gpu = uses_gpu(job.options, job.codecs)
+        node = slots.take(regions, job.storages, gpu=gpu, tried=job.tried)
+        if node is None:
+            continue
+        storage = nearest_storage(
+            node.region, settings.storage_regions, job.allowed_regions, settings.spill, node.storages
+        )
+        if storage is not None:
+            leases.append(Lease(job.id, job.version, node.id, storage))
+        if len(leases) == BATCH:
+            break
+    return leases
+
+
+def task_of(job: Job, tape: tuple[TaskCapture, ...]) -> FinalizeTask:
     """The finalization of `job` as its node is told. Each attempt writes to a place of its own: never two results."""
     return FinalizeTask(
         job_id=job.id,
@@ -97,7 +131,7 @@ async def task_of(tx: Tx, job: Job) -> FinalizeTask:
             thumbnails=job.options.thumbnails,
             ffmpeg_args=job.options.ffmpeg_args,
         ),
-        captures=await captures.tape_of_job(tx.conn, job.id),
+        captures=tape,
     )
 
 
@@ -170,18 +204,15 @@ async def _held(tx: Tx, node_id: str, job_id: str, attempt: int) -> Job | None:
     return job if job.status is JobStatus.PROCESSING else None
 
 
-async def _finalizer_lost(
-    tx: Tx, settings: OrchestratorSettings, job: Job, error: str, *, again: datetime
-) -> Job | None:
-    """A node ended in the midst of it: another one tries, which costs no attempt; None where too many ended so."""
+async def _finalizer_lost(tx: Tx, settings: OrchestratorSettings, job: Job, error: str, *, again: datetime) -> None:
+    """A node ended in the midst of it: another one tries, which costs no attempt, unless too many ended so."""
     if job.finalizers_lost + 1 >= FINALIZERS_LOST_AT_MOST:
         await _give_up(tx, settings, job, f"{FINALIZERS_LOST_AT_MOST} nodes ended while they made the file: {error}")
-        return None
+        return
     await jobs.release_processing(
         tx.conn, job.id, job.processing_attempt, not_before=again, detail=error, blamed="finalizer", now=tx.now
     )
     await _note_retry(tx, job, error)
-    return await jobs.locked(tx.conn, job.id)
 
 
 async def _note_retry(tx: Tx, job: Job, error: str) -> None:

@@ -166,9 +166,9 @@ async def promote(conn: Connection, job_id: str) -> None:
     await _sql.promote_standby(conn, job_id=job_id)
 
 
-async def late(conn: Connection, before: datetime) -> list[Capture]:
-    """Captures assigned before `before` that their node has not prepared."""
-    return [capture_of(row) async for row in _sql.late_captures(conn, before=before)]
+async def late(conn: Connection, before: datetime, most: int) -> list[Capture]:
+    """Captures assigned before `before` that their node has not prepared, the oldest."""
+    return [capture_of(row) async for row in _sql.late_captures(conn, before=before, most=most)]
 
 
 async def has_media(conn: Connection, job_id: str) -> bool:
@@ -215,26 +215,28 @@ async def insert_chunks(conn: Connection, node_id: str, stored: Sequence[ChunkSt
     return [row["job_id"] async for row in _sql.insert_chunks(conn, node_id=node_id, chunks=rows, now=now)]
 
 
-async def storages_of_job(conn: Connection, job_id: str) -> frozenset[str]:
-    """The names of the storages that the tape of a job is in."""
-    return frozenset([row["storage"] async for row in _sql.storages_of_job(conn, job_id=job_id)])
-
-
-async def tape_of_job(conn: Connection, job_id: str) -> tuple[TaskCapture, ...]:
-    """Every capture of a job with its stored chunks, for the finalizer."""
+async def tape_of_jobs(conn: Connection, job_ids: Sequence[str]) -> dict[str, tuple[TaskCapture, ...]]:
+    """Of each job every capture with its stored chunks, for the finalizer."""
+    if not job_ids:
+        return {}
     chunks: dict[str, list[TapeChunk]] = {}
-    async for row in _sql.chunks_of_job(conn, job_id=job_id):
+    async for row in _sql.chunks_of_jobs(conn, job_ids=list(job_ids)):
         chunks.setdefault(row["capture_id"], []).append(TapeChunk.model_validate(dict(row)))
-    return tuple(
-        TaskCapture(
-            capture_id=capture.id,
-            node_id=capture.node_id,
-            epoch=capture.epoch,
-            role=capture.role,
-            # The present ones last: a finalizer that knows but one of an index takes that.
-            streams=(*capture.former_streams, *capture.streams),
-            chunks=tuple(chunks[capture.id]),
-        )
-        for capture in await of_job(conn, job_id)
-        if capture.id in chunks
+    tape: dict[str, list[TaskCapture]] = {job_id: [] for job_id in job_ids}
+    async for row in _sql.captures_of_jobs(conn, job_ids=list(job_ids)):
+        capture = capture_of(row)
+        if capture.id in chunks:
+            tape[capture.job_id].append(_task_capture(capture, chunks[capture.id]))
+    return {job_id: tuple(each) for job_id, each in tape.items()}
+
+
+def _task_capture(capture: Capture, chunks: Sequence[TapeChunk]) -> TaskCapture:
+    return TaskCapture(
+        capture_id=capture.id,
+        node_id=capture.node_id,
+        epoch=capture.epoch,
+        role=capture.role,
+        # The present ones last: a finalizer that knows but one of an index takes that.
+        streams=(*capture.former_streams, *capture.streams),
+        chunks=tuple(chunks),
     )

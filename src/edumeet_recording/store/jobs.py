@@ -26,7 +26,7 @@ def job_of(row: asyncpg.Record) -> Job:
     return Job(
         **plain,
         status=JobStatus(row["status"]),
-        rtp_streams=tuple(_stream_of(stream) for stream in row["rtp_streams"]),
+        rtp_streams=tuple(stream_of(stream) for stream in row["rtp_streams"]),
         options=options_of(row["options"]),
         allowed_regions=None if row["allowed_regions"] is None else tuple(row["allowed_regions"]),
         finalizers_tried=tuple(row["finalizers_tried"]),
@@ -38,7 +38,8 @@ _TYPED_COLUMNS = {"status", "rtp_streams", "options", "allowed_regions", "finali
 _PLAIN_COLUMNS = tuple(name for name in Job.__dataclass_fields__ if name not in _TYPED_COLUMNS)
 
 
-def _stream_of(value: dict[str, Any]) -> RequestStream:
+def stream_of(value: dict[str, Any]) -> RequestStream:
+    """A stream as it is kept in `recording_jobs.rtp_streams`."""
     typed: dict[str, Any] = {**value, "kind": Kind(value["kind"]), "codec": Codec(value["codec"])}
     if value.get("srtp") is not None:
         typed["srtp"] = SrtpParameters(**value["srtp"])
@@ -251,24 +252,9 @@ async def in_time(conn: Connection, now: datetime, limits: Limits) -> list[tuple
     return [(job_of(row), Heard(row["last_packet_at"], row["room_lost_at"])) async for row in rows]
 
 
-async def to_settle(conn: Connection) -> list[Job]:
-    """Stopping jobs whose captures are all over."""
-    return [job_of(row) async for row in _sql.jobs_to_settle(conn)]
-
-
-async def to_process(conn: Connection, now: datetime) -> list[Job]:
-    """Processing jobs that no finalizer holds."""
-    return [job_of(row) async for row in _sql.jobs_to_process(conn, now=now)]
-
-
-async def lease_processing(
-    conn: Connection, job: Job, node_id: str, *, storage: str, lease_s: float, now: datetime
-) -> int | None:
-    """Give `job` to a finalizer, its file to `storage`; the number of the attempt, or None where somebody was first."""
-    until = now + timedelta(seconds=lease_s)
-    return await _sql.lease_processing(
-        conn, id=job.id, version=job.version, node_id=node_id, storage=storage, until=until, now=now
-    )
+async def to_settle(conn: Connection, most: int) -> list[Job]:
+    """Stopping jobs whose captures are all over, the oldest."""
+    return [job_of(row) async for row in _sql.jobs_to_settle(conn, most=most)]
 
 
 async def release_processing(

@@ -1,6 +1,6 @@
 """Room servers and FFmpeg nodes in PostgreSQL: registration, heartbeats, capacity, what a node should do."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -10,11 +10,10 @@ import asyncpg
 from edumeet_recording.domain.capacity import CHEAPEST, DEAREST, corrected_mcpu
 from edumeet_recording.domain.capture import CaptureRole
 from edumeet_recording.domain.failure_domain import FailureDomain, parse_failure_domain
-from edumeet_recording.domain.finalizers import Finalizer
 from edumeet_recording.domain.fleet import UNLIMITED, NodeSnapshot
 from edumeet_recording.domain.job import Job
 from edumeet_recording.domain.price import Price
-from edumeet_recording.domain.regions import DEFAULT_STORAGE, located
+from edumeet_recording.domain.regions import located
 from edumeet_recording.domain.request import FFmpegNodeRegistration, RoomServerRegistration
 from edumeet_recording.store.db import Connection, load_queries
 from edumeet_recording.store.jobs import job_of
@@ -243,30 +242,29 @@ async def desired_revisions(conn: Connection, node_ids: list[str]) -> dict[str, 
     return {row["id"]: row["desired_revision"] async for row in _sql.desired_revisions(conn, ids=node_ids)}
 
 
-async def desired_captures(conn: Connection, node_id: str) -> tuple[DesiredCapture, ...]:
-    """What a node should record.
+async def desired_captures(conn: Connection, node_ids: Sequence[str]) -> dict[str, list[DesiredCapture]]:
+    """What each node should record; none where that is nothing.
 
     A room server's streams are confirmed by its answer; a client's are what the start said.
     """
-    return tuple(
-        [
-            DesiredCapture(
-                capture_id=row["id"],
-                job_id=row["job_id"],
-                epoch=row["epoch"],
-                role=CaptureRole(row["role"]),
-                tape_prefix=located(row["storage"], f"tapes/{row['job_id']}/{row['id']}"),
-                confirmed=row["forwarding"] != "none" or row["forwarded_by"] == "client",
-                streams=tuple(Stream.model_validate(stream) for stream in row["streams"]),
-            )
-            async for row in _sql.desired_captures(conn, node_id=node_id)
-        ]
-    )
+    wanted: dict[str, list[DesiredCapture]] = {}
+    async for row in _sql.desired_captures(conn, node_ids=list(node_ids)):
+        capture = DesiredCapture(
+            capture_id=row["id"],
+            job_id=row["job_id"],
+            epoch=row["epoch"],
+            role=CaptureRole(row["role"]),
+            tape_prefix=located(row["storage"], f"tapes/{row['job_id']}/{row['id']}"),
+            confirmed=row["forwarding"] != "none" or row["forwarded_by"] == "client",
+            streams=tuple(Stream.model_validate(stream) for stream in row["streams"]),
+        )
+        wanted.setdefault(row["node_id"], []).append(capture)
+    return wanted
 
 
-async def desired_finalizations(conn: Connection, node_id: str) -> list[Job]:
-    """The jobs a node should finalize."""
-    return [job_of(row) async for row in _sql.desired_finalizations(conn, node_id=node_id)]
+async def desired_finalizations(conn: Connection, node_ids: Sequence[str]) -> list[Job]:
+    """The jobs that nodes should finalize."""
+    return [job_of(row) async for row in _sql.desired_finalizations(conn, node_ids=list(node_ids))]
 
 
 async def raise_revision(conn: Connection, node_id: str) -> None:
@@ -274,15 +272,6 @@ async def raise_revision(conn: Connection, node_id: str) -> None:
     await _sql.raise_revision(conn, id=node_id)
 
 
-async def finalizers(conn: Connection) -> list[Finalizer]:
-    """Healthy nodes with processing slots, the emptiest first."""
-    return [
-        Finalizer(
-            row["id"],
-            row["region"],
-            row["free_slots"],
-            row["has_gpu"],
-            frozenset(row["storages"] or (DEFAULT_STORAGE,)),
-        )
-        async for row in _sql.finalizers(conn)
-    ]
+async def raise_revisions(conn: Connection, node_ids: Collection[str]) -> None:
+    """What some nodes should do has changed."""
+    await _sql.raise_revisions(conn, ids=list(node_ids))

@@ -462,11 +462,17 @@ CREATE UNIQUE INDEX alerts_open ON public.alerts USING btree (rule, subject) WHE
 
 CREATE INDEX alerts_opened ON public.alerts USING btree (opened_at);
 
+CREATE INDEX captures_assigned ON public.captures USING btree (created_at) WHERE (state = 'assigned'::public.capture_state);
+
 CREATE INDEX captures_ended ON public.captures USING btree (ended_at) WHERE (ended_at IS NOT NULL);
 
 CREATE INDEX captures_of_node ON public.captures USING btree (node_id) WHERE (state = ANY (ARRAY['assigned'::public.capture_state, 'prepared'::public.capture_state, 'forwarding'::public.capture_state, 'receiving'::public.capture_state]));
 
 CREATE UNIQUE INDEX captures_one_live ON public.captures USING btree (job_id, role) WHERE (wanted AND (NOT leaving) AND (state = ANY (ARRAY['assigned'::public.capture_state, 'prepared'::public.capture_state, 'forwarding'::public.capture_state, 'receiving'::public.capture_state])));
+
+CREATE INDEX captures_to_ask_again ON public.captures USING btree (streams_retry_at) WHERE (wanted AND (forwarding = 'configured'::text));
+
+CREATE INDEX captures_to_forward ON public.captures USING btree (created_at) WHERE (wanted AND (forwarding = ANY (ARRAY['none'::text, 'unconfirmed'::text])));
 
 CREATE INDEX captures_to_stop ON public.captures USING btree (created_at) WHERE ((NOT wanted) AND (forwarding <> 'stopped'::text));
 
@@ -501,6 +507,8 @@ CREATE INDEX recording_jobs_live_peer ON public.recording_jobs USING btree (room
 CREATE INDEX recording_jobs_live_tenant ON public.recording_jobs USING btree (tenant_id, status) WHERE (status = ANY (ARRAY['pending'::public.job_status, 'initializing'::public.job_status, 'recording'::public.job_status, 'interrupted'::public.job_status]));
 
 CREATE INDEX recording_jobs_page ON public.recording_jobs USING btree (created_at DESC, id DESC);
+
+CREATE INDEX recording_jobs_processing ON public.recording_jobs USING btree (processing_node_id) WHERE (status = 'processing'::public.job_status);
 
 CREATE INDEX recording_jobs_redundant ON public.recording_jobs USING btree (status) WHERE ((options ->> 'redundancy'::text) = '2'::text);
 

@@ -106,7 +106,8 @@ class Service:
         return job
 
     async def desired(self, node_id: str = "node-1") -> Desired:
-        return await desired_of(self.commands.db, node_id)
+        (desired,) = await desired_of(self.commands.db, [node_id])
+        return desired
 
     async def events(self, job_id: str) -> list[str]:
         rows = await self.pool.fetch("SELECT seq, type FROM job_events WHERE job_id = $1 ORDER BY seq", job_id)

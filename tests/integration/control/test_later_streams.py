@@ -94,7 +94,8 @@ async def test_a_stream_that_stalled_is_asked_for_at_once_and_comes_anew(service
     await in_time(service, loop)
     assert await ssrcs(service) == [1000, 2001]
     async with service.pool.acquire() as conn:
-        (taped,) = await captures.tape_of_job(conn, await service.pool.fetchval("SELECT job_id FROM captures"))
+        job_id = await service.pool.fetchval("SELECT job_id FROM captures")
+        (taped,) = (await captures.tape_of_jobs(conn, [job_id]))[job_id]
     assert [(stream.index, stream.ssrc) for stream in taped.streams] == [(1, 1001), (0, 1000), (1, 2001)]
     await apply_heartbeat(service.captures, "node-1", heard(capture_id, RECEIVING, WAITING))
     assert await in_time(service, loop) is None

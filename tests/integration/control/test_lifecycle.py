@@ -65,6 +65,27 @@ async def test_from_start_to_completed(service: Service) -> None:
     assert await service.pool.fetchval("SELECT load_mcpu FROM ffmpeg_nodes") == 0
 
 
+async def test_many_files_are_given_to_nodes_at_once_one_for_each_slot(service: Service) -> None:
+    await service.room_server()
+    for number in range(2):
+        await service.node(f"node-{number}", cores=1, slots=2)
+    job_ids = [await service.start(peer_id=f"peer-{number}") for number in range(5)]
+    for node_id in ("node-0", "node-1"):
+        for capture in (await service.desired(node_id)).captures:
+            await service.receive(node_id, capture.capture_id)
+            await service.ship(capture.capture_id, node_id)
+    for job_id in job_ids:
+        await service.commands.stop(job_id, None)
+    for row in await service.pool.fetch("SELECT id, node_id FROM captures"):
+        await service.drain(row["id"], row["node_id"])
+    await assign_tick(service.commands.db, SETTINGS)
+    given = [task for number in range(2) for task in (await service.desired(f"node-{number}")).finalize]
+    assert [len((await service.desired(f"node-{number}")).finalize) for number in range(2)] == [2, 2]
+    assert all(len(task.captures) == 1 and task.attempt == 1 for task in given)
+    rows = await service.pool.fetch("SELECT id FROM recording_jobs WHERE processing_node_id IS NULL")
+    assert [row["id"] for row in rows] == [job_ids[-1]], "the first are served first"
+
+
 async def test_every_message_may_come_twice(service: Service) -> None:
     job_id = await recorded(service)
     await assign_tick(service.commands.db, SETTINGS)

@@ -1,11 +1,12 @@
 """Which node makes a file."""
 
+import random
 from dataclasses import replace
 
 import pytest
 
 from edumeet_recording.domain.codecs import Codec, Container, CopyPolicy
-from edumeet_recording.domain.finalizers import Finalizer, choose, uses_gpu
+from edumeet_recording.domain.finalizers import Finalizer, FreeSlots, choose, uses_gpu
 from edumeet_recording.domain.request import JobOptions
 
 NODE = Finalizer("a", "eu", 1, has_gpu=False, storages=frozenset({""}))
@@ -58,3 +59,28 @@ def test_a_node_that_is_full_or_not_allowed_or_cannot_read_the_tape_is_none(chan
 )
 def test_only_h264_by_our_own_options_uses_a_gpu(options: JobOptions, codec: Codec, expected: bool) -> None:
     assert uses_gpu(options, [codec]) is expected
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_slots_are_given_one_by_one_as_they_would_be_chosen(seed: int) -> None:
+    chance = random.Random(seed)
+    storages = [frozenset({""}), frozenset({"", "us"})]
+    nodes = {
+        f"n{number}": Finalizer(
+            f"n{number}",
+            chance.choice(["eu", "us"]),
+            chance.randrange(3),
+            has_gpu=chance.random() < 0.5,
+            storages=chance.choice(storages),
+        )
+        for number in range(6)
+    }
+    slots = FreeSlots(nodes.values())
+    assert set(slots.regions) == {each.region for each in nodes.values()}
+    for _ in range(12):
+        regions = tuple(chance.choice([REGIONS, REGIONS[::-1], REGIONS[:1], [("asia", 0.0), *REGIONS]]))
+        tape, gpu, tried = chance.choice(storages), chance.random() < 0.5, {chance.choice(list(nodes))}
+        expected = choose(nodes.values(), regions, tape, gpu=gpu, tried=tried)
+        assert slots.take(regions, tape, gpu=gpu, tried=tried) == expected
+        if expected is not None:
+            nodes[expected.id] = replace(expected, free_slots=expected.free_slots - 1)

@@ -102,7 +102,8 @@ async def _objects(deployment: Deployment, recordings: list[Recording]) -> list[
     async with open_pool(deployment.dsn, 2) as pool, pool.acquire() as connection:
         for recording in recordings:
             known = thrown_away if recording.status is JobStatus.CANCELLED else rows
-            for capture in await captures.tape_of_job(connection, recording.job_id):
+            tape = await captures.tape_of_jobs(connection, [recording.job_id])
+            for capture in tape[recording.job_id]:
                 known |= {chunk.key for chunk in capture.chunks}
     return [
         *(f"{key} is stored, and no row knows it" for key in sorted(tapes - rows - thrown_away)),

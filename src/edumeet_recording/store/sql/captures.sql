@@ -143,7 +143,7 @@ FROM promoted WHERE j.id = promoted.job_id AND NOT promoted.leaving;
 
 -- name: late_captures
 -- Captures their node did not prepare in time.
-SELECT * FROM captures WHERE state = 'assigned' AND created_at <= :before ORDER BY created_at;
+SELECT * FROM captures WHERE state = 'assigned' AND created_at <= :before ORDER BY created_at LIMIT :most;
 
 -- name: store_stats!
 -- Live numbers of many captures in one statement.
@@ -166,11 +166,11 @@ WITH chunk AS (
 )
 SELECT DISTINCT job_id FROM captures JOIN chunk ON captures.id = chunk.capture_id ORDER BY job_id;
 
--- name: storages_of_job
--- Where the tape of a job is.
-SELECT DISTINCT storage FROM captures WHERE job_id = :job_id;
+-- name: captures_of_jobs
+-- All captures of some jobs, oldest epoch first.
+SELECT * FROM captures WHERE job_id = ANY(:job_ids) ORDER BY epoch, role;
 
--- name: chunks_of_job
--- Every stored chunk of a job, in order.
+-- name: chunks_of_jobs
+-- Every stored chunk of some jobs, in order.
 SELECT t.* FROM tape_chunks t JOIN captures c ON c.id = t.capture_id
-WHERE c.job_id = :job_id ORDER BY t.capture_id, t.seq;
+WHERE c.job_id = ANY(:job_ids) ORDER BY t.capture_id, t.seq;

@@ -71,16 +71,22 @@ WHERE job_id = :job_id AND forwarding_retry_at IS NOT NULL;
 
 -- name: captures_to_forward
 -- Captures whose room server is still to be told, or is to be asked again, among those this replica speaks to.
+WITH due AS (
+    SELECT id FROM captures
+    WHERE wanted AND forwarding IN ('none', 'unconfirmed')
+      AND (forwarding = 'none' AND state = 'prepared'
+           OR forwarding = 'unconfirmed' AND state IN ('prepared', 'forwarding', 'receiving'))
+      AND (forwarding_retry_at IS NULL OR forwarding_retry_at <= :now)
+    UNION ALL
+    SELECT id FROM captures
+    WHERE wanted AND forwarding = 'configured' AND state IN ('forwarding', 'receiving') AND streams_retry_at <= :now
+)
 SELECT c.*, j.room_id, j.peer_id, j.room_server_id, j.rtp_streams, r.url AS room_server_url
-FROM captures c
+FROM due
+JOIN captures c ON c.id = due.id
 JOIN recording_jobs j ON j.id = c.job_id
 JOIN room_servers r ON r.id = j.room_server_id
-WHERE c.wanted AND j.forwarding = 'room-server'
-  AND ((c.forwarding = 'none' AND c.state = 'prepared'
-        OR c.forwarding = 'unconfirmed' AND c.state IN ('prepared', 'forwarding', 'receiving'))
-       AND (c.forwarding_retry_at IS NULL OR c.forwarding_retry_at <= :now)
-       OR c.forwarding = 'configured' AND c.state IN ('forwarding', 'receiving') AND c.streams_retry_at <= :now)
-  AND (j.room_server_id = ANY(:linked) OR (:leading AND r.linked_replica IS NULL))
+WHERE j.forwarding = 'room-server' AND (j.room_server_id = ANY(:linked) OR (:leading AND r.linked_replica IS NULL))
 ORDER BY c.created_at;
 
 -- name: captures_without_key_frame

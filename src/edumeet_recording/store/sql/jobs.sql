@@ -179,27 +179,9 @@ ORDER BY j.created_at;
 SELECT * FROM recording_jobs j
 WHERE status = 'stopping'
   AND NOT EXISTS (
-      SELECT FROM captures c WHERE c.job_id = j.id AND c.state IN ('assigned', 'prepared', 'forwarding', 'receiving'));
-
--- name: jobs_to_process
--- Jobs that need a finalizer: nobody has them, or the lease ran out. A node that is thought healthy, and was not heard
--- since, has yet to say what it is at: orchestrators or database may have been away.
-SELECT * FROM recording_jobs j
-WHERE status = 'processing'
-  AND (processing_node_id IS NULL OR processing_lease_until <= :now AND NOT EXISTS (
-      SELECT FROM ffmpeg_nodes n
-      WHERE n.id = j.processing_node_id AND n.is_healthy AND n.last_heartbeat <= j.processing_lease_until))
-  AND (not_before IS NULL OR not_before <= :now)
-ORDER BY priority DESC, created_at;
-
--- name: lease_processing$
--- Give a job to a finalizer, as the next attempt; compare-and-set.
-UPDATE recording_jobs SET
-    processing_node_id = :node_id, processing_attempt = processing_attempt + 1, processing_lease_until = :until,
-    processing_phase = NULL, processing_fraction = NULL, file_storage = :storage, attempts = attempts + 1,
-    version = version + 1, updated_at = :now
-WHERE id = :id AND version = :version AND status = 'processing'
-RETURNING processing_attempt;
+      SELECT FROM captures c WHERE c.job_id = j.id AND c.state IN ('assigned', 'prepared', 'forwarding', 'receiving'))
+ORDER BY created_at
+LIMIT :most;
 
 -- name: release_processing!
 -- Take a job from its finalizer after an attempt that came to nothing; the next one not before a while.

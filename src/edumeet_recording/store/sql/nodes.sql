@@ -194,28 +194,21 @@ WHERE room_server_id = :id AND status IN ('pending', 'initializing', 'recording'
 SELECT id, desired_revision FROM ffmpeg_nodes WHERE id = ANY(:ids);
 
 -- name: desired_captures
--- What a node should record.
-SELECT c.id, c.job_id, c.epoch, c.role, c.streams, c.storage, c.forwarding, j.forwarding AS forwarded_by
+-- What nodes should record.
+SELECT c.node_id, c.id, c.job_id, c.epoch, c.role, c.streams, c.storage, c.forwarding, j.forwarding AS forwarded_by
 FROM captures c JOIN recording_jobs j ON j.id = c.job_id
-WHERE c.node_id = :node_id AND c.wanted AND c.state IN ('assigned', 'prepared', 'forwarding', 'receiving')
+WHERE c.node_id = ANY(:node_ids) AND c.wanted AND c.state IN ('assigned', 'prepared', 'forwarding', 'receiving')
 ORDER BY c.created_at;
 
 -- name: desired_finalizations
--- What a node should finalize.
-SELECT * FROM recording_jobs WHERE status = 'processing' AND processing_node_id = :node_id ORDER BY created_at;
+-- What nodes should finalize.
+SELECT * FROM recording_jobs WHERE status = 'processing' AND processing_node_id = ANY(:node_ids) ORDER BY created_at;
 
 -- name: raise_revision!
 -- What the node should do has changed.
 UPDATE ffmpeg_nodes SET desired_revision = desired_revision + 1 WHERE id = :id;
 
--- name: finalizers
--- Nodes with free processing slots that do not leave, the emptiest first; draining ones where there are no others.
-SELECT n.id, n.region, n.storages, coalesce((n.specs ->> 'hasGPU')::boolean, false) AS has_gpu, n.processing_slots - (
-    SELECT count(*) FROM recording_jobs j WHERE j.status = 'processing' AND j.processing_node_id = n.id) AS free_slots
-FROM ffmpeg_nodes n
-WHERE n.deregistered_at IS NULL AND n.is_healthy AND n.processing_slots > 0
-  AND (n.load ->> 'leaving')::boolean IS NOT TRUE
-  AND (NOT n.is_draining OR NOT EXISTS (
-      SELECT FROM ffmpeg_nodes other WHERE other.deregistered_at IS NULL AND other.is_healthy AND NOT other.is_draining
-        AND other.processing_slots > 0 AND other.region = n.region))
-ORDER BY free_slots DESC, n.id;
+-- name: raise_revisions!
+-- What some nodes should do has changed; nodes in order, so that none waits for another in a circle.
+WITH held AS (SELECT id FROM ffmpeg_nodes WHERE id = ANY(:ids) ORDER BY id FOR UPDATE)
+UPDATE ffmpeg_nodes n SET desired_revision = desired_revision + 1 FROM held WHERE n.id = held.id;
