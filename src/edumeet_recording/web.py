@@ -7,8 +7,44 @@ from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
+from websockets.http11 import Request
 
 GRACE_S = 3
+LISTENING = "edumeet.listening"
+"""Extension of a WebSocket's scope: its `listen` takes a function that gets text messages before they are received, and
+says of each whether that was all."""
+
+
+class _WebSockets(WebSocketsSansIOProtocol):
+    """uvicorn's, with which an app may listen: what thousands of nodes say each second needs no task's turn then.
+
+    Messages keep their order: one is heard only where none before it waits to be received.
+    """
+
+    _hear: Callable[[str], bool] | None = None
+
+    def handle_connect(self, event: Request) -> None:
+        """Offer it to the app, which runs later."""
+        super().handle_connect(event)
+        if not self.close_sent:
+            self.scope.setdefault("extensions", {})[LISTENING] = {"listen": self._listen}
+
+    def handle_text(self, event: Frame) -> None:
+        """Have it heard, else received."""
+        if self._hear is None or not event.fin or self.close_sent or not self.queue.empty():
+            super().handle_text(event)
+            return
+        try:
+            heard = self._hear(bytes(event.data).decode())
+        except UnicodeDecodeError:
+            heard = False  # to be received, which ends the connection
+        if not heard:
+            super().handle_text(event)
+
+    def _listen(self, hear: Callable[[str], bool]) -> None:
+        self._hear = hear
 
 
 class _Server(uvicorn.Server):
@@ -39,7 +75,7 @@ async def serve(app: Any, listening: socket.socket, stop: asyncio.Event, answers
         app,
         log_config=None,
         access_log=False,
-        ws="websockets-sansio",
+        ws=_WebSockets,
         ws_per_message_deflate=False,
         timeout_graceful_shutdown=GRACE_S,
         server_header=False,

@@ -12,10 +12,11 @@ from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.captures import CaptureCommands
 from edumeet_recording.control.commands import Commands
 from edumeet_recording.control.deadlines import DeadlineLoop
+from edumeet_recording.control.desired import desired_of
 from edumeet_recording.control.dispatch import dispatch_tick, drain_tick
 from edumeet_recording.control.fleet import LiveFleet
 from edumeet_recording.control.health import HealthLoop
-from edumeet_recording.control.node_links import apply_heartbeat, desired_of
+from edumeet_recording.control.node_links import apply_heartbeat
 from edumeet_recording.control.processing import assign_tick, late_media_tick
 from edumeet_recording.control.redundancy import standby_tick
 from edumeet_recording.control.starts import Starts
@@ -109,7 +110,7 @@ class SimulatedService:
         commands = self.replicas[replica].captures
         match message:
             case Hello():
-                await commands.db.run(lambda tx: nodes.link(tx.conn, "ffmpeg-node", node_id, f"replica-{replica}"))
+                await commands.db.run(lambda tx: nodes.link(tx.conn, "ffmpeg-node", [node_id], f"replica-{replica}"))
                 return await self.desired(node_id, replica)
             case Heartbeat():
                 await apply_heartbeat(commands, node_id, message)

@@ -1,6 +1,7 @@
 """The links of nodes and room servers: a thin shell that admits a WebSocket and hands it to the control plane."""
 
 import re
+from collections.abc import Callable
 
 import structlog
 from fastapi import APIRouter, WebSocket
@@ -11,9 +12,11 @@ from edumeet_recording.api.errors import problem_of
 from edumeet_recording.control.link_transport import LinkClosed
 from edumeet_recording.domain.errors import OrchestratorError, Unauthenticated
 from edumeet_recording.store.nodes import NodeKind
+from edumeet_recording.web import LISTENING
 from edumeet_recording.wire.http import IDENTIFIER
 
 GOING_AWAY = 1001
+NUL = "\\u0000"
 
 log = structlog.get_logger()
 router = APIRouter()
@@ -32,9 +35,19 @@ class WebSocketTransport:
         except (WebSocketDisconnect, RuntimeError, KeyError) as error:
             # KeyError: a binary message; RuntimeError: we have closed it ourselves
             raise LinkClosed(str(error)) from error
-        if "\\u0000" in text:
+        if NUL in text:
             raise LinkClosed("a message holds a NUL character")
         return text
+
+    def listen(self, hear: Callable[[str], bool]) -> None:
+        """As far as our server lets us."""
+
+        def hear_what_can_be_kept(text: str) -> bool:
+            return NUL not in text and hear(text)
+
+        listening = self._socket.scope.get("extensions", {}).get(LISTENING)
+        if listening is not None:
+            listening["listen"](hear_what_can_be_kept)
 
     async def send(self, text: str) -> None:
         """Send a text message."""

@@ -21,6 +21,7 @@ from edumeet_recording.store.embedded import embedded_postgres
 from edumeet_recording.store.notify import Notifier
 from edumeet_recording.store.transaction import Channel, Transactor, Tx
 from edumeet_recording.wire.http import RegisterRoomServer
+from edumeet_recording.wire.node_link import NodeLoad
 
 ROOM_SERVER, REGION = "bench-rooms", "eu-north-1"
 STILL_NODE, STILL_NODES = "still-", 50
@@ -120,8 +121,7 @@ async def register_nodes(tx: Tx, ids: Sequence[str], cores: float, url: str, tok
 
 async def beat_nodes(tx: Tx, ids: Sequence[str]) -> None:
     """Their heartbeats."""
-    beats: list[dict[str, object]] = [{"id": node_id, "load": {}, "accepts_captures": True} for node_id in ids]
-    await nodes.store_heartbeats(tx.conn, beats, tx.now)
+    await nodes.store_heartbeats(tx.conn, dict.fromkeys(ids, NodeLoad()), tx.now)
 
 
 async def _beat(db: Transactor, ids: Sequence[str]) -> None:

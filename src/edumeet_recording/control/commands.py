@@ -11,7 +11,8 @@ import structlog
 from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.captures import CaptureCommands
 from edumeet_recording.control.conduct import forgive
-from edumeet_recording.control.node_links import apply_heartbeat, desired_of
+from edumeet_recording.control.desired import desired_of
+from edumeet_recording.control.node_links import apply_heartbeat
 from edumeet_recording.control.room_servers import room_server_back
 from edumeet_recording.control.starts import Starts
 from edumeet_recording.control.transitions import end_recording, limits_of, signal
@@ -155,7 +156,7 @@ class Commands:
 
     async def _check_takeover(self, tx: Tx, kind: NodeKind, node_id: str, token: str | None) -> None:
         held = await nodes.by_id(tx.conn, kind, node_id)
-        if held is None or _token_fits(held, token):
+        if held is None or _token_fits(held.token_sha256, token):
             return
         if self._is_alive(held, tx.now):
             raise Conflict(f"{node_id} is alive, and only its own token can register it again", code="node_alive")
@@ -174,7 +175,7 @@ class Commands:
 
     async def authenticate_node(self, kind: NodeKind, node_id: str, token: str | None) -> None:
         """Raises `Unauthenticated` unless `token` is the one that this node got at registration."""
-        held = await self.db.read(lambda tx: nodes.by_id(tx.conn, kind, node_id))
+        held = await self.db.read(lambda tx: nodes.token_sha256(tx.conn, kind, node_id))
         if held is None or not _token_fits(held, token):
             raise Unauthenticated(f"this is not the token of {node_id}")
 
@@ -250,5 +251,5 @@ def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-def _token_fits(node: NodeRecord, token: str | None) -> bool:
-    return token is not None and hmac.compare_digest(node.token_sha256, _digest(token))
+def _token_fits(held_sha256: bytes, token: str | None) -> bool:
+    return token is not None and hmac.compare_digest(held_sha256, _digest(token))

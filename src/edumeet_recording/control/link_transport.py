@@ -1,5 +1,6 @@
 """What a link needs from the connection under it; the API implements it with a WebSocket."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -12,6 +13,12 @@ class LinkTransport(Protocol):
 
     async def receive(self) -> str:
         """The next message. Raises `LinkClosed` when there will be none."""
+        ...
+
+    def listen(self, hear: Callable[[str], bool]) -> None:
+        """Have `hear` get messages before `receive` does, where that saves work: those for which it says True are done
+        with. Only one that no other is still to be received before. A transport need not do so.
+        """
         ...
 
     async def send(self, text: str) -> None:

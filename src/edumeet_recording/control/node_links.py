@@ -2,33 +2,33 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Coroutine, Iterable
+from functools import partial
+from typing import TypeVar
 
 import structlog
 from pydantic import ValidationError
 
 from edumeet_recording.control.captures import CaptureCommands
+from edumeet_recording.control.desired import desired_of
+from edumeet_recording.control.heartbeats import Heartbeats, store_beats
+from edumeet_recording.control.link_book import LinkBook
 from edumeet_recording.control.link_transport import LinkClosed, LinkTransport
-from edumeet_recording.control.processing import renew, task_of
+from edumeet_recording.control.processing import renew
 from edumeet_recording.control.streams import stats_row
 from edumeet_recording.control.together import Together
 from edumeet_recording.domain.capture import BROKEN
-from edumeet_recording.domain.errors import Unavailable
-from edumeet_recording.store import captures, nodes
-from edumeet_recording.store.transaction import Channel, Transactor, Tx
+from edumeet_recording.store import nodes
 from edumeet_recording.wire.node_link import (
     NODE_MESSAGE,
     Ack,
     CaptureReport,
-    Desired,
-    FinalizeTask,
     Goaway,
     Heartbeat,
     HeartbeatPost,
     Hello,
     Journal,
-    NodeLoad,
+    NodeMessage,
     OrchestratorMessage,
     Report,
 )
@@ -41,57 +41,14 @@ PROTOCOL_ERROR = 1002
 GOING_AWAY = 1001
 REPLACED = 4000
 INBOX_MESSAGES = 1000
+HEARTBEAT = '{"type":"heartbeat"'
+"""How our nodes begin one."""
 DESIRED_PAUSE_S = 0.05
 """What changes within this goes to the node at once: each time it is sent the whole of what it should do."""
 DESIRED_TOGETHER = 64
 """Nodes whose desired state is read by the same few queries."""
 REPORTS_AT_ONCE = 4
 """Transactions with which the links of this replica apply reports; the API needs connections too."""
-
-
-async def desired_of(db: Transactor, node_ids: Sequence[str]) -> list[Desired]:
-    """The whole of what each of some nodes should do.
-
-    The revisions are read first: what changes in between is sent again, and never missed.
-    """
-
-    async def work(tx: Tx) -> list[Desired]:
-        revisions = await nodes.desired_revisions(tx.conn, list(node_ids))
-        held = await nodes.desired_finalizations(tx.conn, node_ids)
-        tape = await captures.tape_of_jobs(tx.conn, [job.id for job in held])
-        wanted = await nodes.desired_captures(tx.conn, node_ids)
-        tasks: dict[str | None, list[FinalizeTask]] = {}
-        for job in held:
-            tasks.setdefault(job.processing_node_id, []).append(task_of(job, tape[job.id]))
-        return [
-            Desired(
-                revision=revisions.get(node_id, 0),
-                captures=tuple(wanted.get(node_id, ())),
-                finalize=tuple(tasks.get(node_id, ())),
-            )
-            for node_id in node_ids
-        ]
-
-    return await db.read(work)
-
-
-async def store_beats(db: Transactor, beats: dict[str, NodeLoad], reports: list[dict[str, Any]]) -> None:
-    """Heartbeats and live numbers of many nodes, in one statement each."""
-    rows = [
-        {"id": node_id, "load": load.model_dump(mode="json", by_alias=True), "accepts_captures": load.accepts_captures}
-        for node_id, load in beats.items()
-    ]
-
-    async def keep_beats(tx: Tx) -> None:
-        for node_id in await nodes.store_heartbeats(tx.conn, rows, tx.now):
-            tx.hint(Channel.FLEET, node_id)
-            tx.hint(Channel.DISPATCH)
-
-    # apart, for each holds many rows: together they wait in a circle with commands that hold a capture and its node
-    if rows:
-        await db.run(keep_beats)
-    if reports:
-        await db.run(lambda tx: captures.store_stats(tx.conn, reports))
 
 
 async def apply_heartbeat(commands: CaptureCommands, node_id: str, beat: Heartbeat | HeartbeatPost) -> None:
@@ -118,7 +75,7 @@ class NodeSession:
         self.transport = transport
         self.changed = asyncio.Event()
         self.changed.set()
-        self.sent_revision = -1
+        self.sent_revision: int | None = None
         self.let_go = False
         self.is_idle = True
         """Nothing of the inbox is still to be applied."""
@@ -150,12 +107,11 @@ class NodeLinks:
     def __init__(self, commands: CaptureCommands, replica: str) -> None:
         self._commands = commands
         self._db = commands.db
-        self._replica = replica
         self._sessions: dict[str, NodeSession] = {}
-        self._beats: dict[str, NodeLoad] = {}
-        self._stats: dict[str, dict[str, Any]] = {}
+        self._beats = Heartbeats(commands.db)
+        self._book = LinkBook(commands.db, replica)
         self._applying = asyncio.Semaphore(REPORTS_AT_ONCE)
-        self._desired = Together(self._read_desired, DESIRED_TOGETHER)
+        self._desired = Together(partial(desired_of, commands.db), DESIRED_TOGETHER, repeatable=True)
 
     def wake(self, node_id: str) -> None:
         """What this node should do has changed; no id: any of them. Unknown ids are other replicas' nodes."""
@@ -167,10 +123,11 @@ class NodeLinks:
         """Serve a node's link until it closes; a newer link of the same node replaces the older one."""
         older = self._sessions.get(node_id)
         session = self._sessions[node_id] = NodeSession(node_id, transport)
+        self._beats.begin(node_id)
         if older is not None:
             await older.transport.close(REPLACED, "replaced by a newer link")
         try:
-            await self._db.run(lambda tx: nodes.link(tx.conn, "ffmpeg-node", node_id, self._replica))
+            await self._book.opened(node_id)
             log.info("node_linked", node_id=node_id)
             async with asyncio.TaskGroup() as tasks:
                 working = [tasks.create_task(work) for work in self._work(session)]
@@ -182,25 +139,15 @@ class NodeLinks:
         finally:
             if self._sessions.get(node_id) is session:
                 del self._sessions[node_id]
-                self._beats.pop(node_id, None)
-                await self._db.run(self._unlink(session))
+                self._beats.end(node_id)
+                await self._book.closed(node_id, let_go=session.let_go)
             log.info("node_link_closed", node_id=node_id)
 
     def _work(self, session: NodeSession) -> tuple[Coroutine[None, None, None], ...]:
         return self._write(session), self._apply(session), self._apply_journal(session)
 
-    def _unlink(self, session: NodeSession) -> Callable[[Tx], Awaitable[None]]:
-        """A link that broke makes its node suspect; one that we let go does not."""
-
-        async def work(tx: Tx) -> None:
-            broken_at = None if session.let_go else tx.now
-            await nodes.unlink(tx.conn, "ffmpeg-node", session.node_id, self._replica, broken_at)
-            if not session.let_go:
-                tx.hint(Channel.HEALTH)
-
-        return work
-
     async def _read(self, session: NodeSession) -> None:
+        session.transport.listen(partial(self._hear, session))
         while True:
             try:
                 text = await session.transport.receive()
@@ -214,32 +161,39 @@ class NodeLinks:
                 return
             if isinstance(message, Journal):
                 await session.journals.put(message)
-            elif session.is_idle and isinstance(message, Heartbeat) and not (message.captures or message.finalizing):
-                # most of what thousands of nodes say: nothing said before it is still to be applied, and it has no news
-                self._heard(session, message)
-            else:
+            elif not self._taken(session, message):
                 session.is_idle = False
                 await session.inbox.put(message)
+
+    def _hear(self, session: NodeSession, text: str) -> bool:
+        """Most of what thousands of nodes say is done with here; the rest, and what is no message, is received."""
+        if not (session.is_idle and text.startswith(HEARTBEAT)):
+            return False
+        try:
+            return self._taken(session, NODE_MESSAGE.validate_json(text))
+        except ValidationError:
+            return False
+
+    def _taken(self, session: NodeSession, message: NodeMessage) -> bool:
+        """A heartbeat is heard at once where nothing said before it is still to be applied, and it has no news."""
+        if not (session.is_idle and isinstance(message, Heartbeat)):
+            return False
+        if message.finalizing or session.news(message.captures):
+            return False
+        self._heard(session, message)
+        return True
 
     async def _apply(self, session: NodeSession) -> None:
         while True:
             messages = await next_of(session.inbox)
             for hello in (message for message in messages if isinstance(message, Hello)):
-                await self._db.run(self._introduce(session.node_id, hello))
-                session.changed.set()
+                await self._book.introduced(session.node_id, hello)
             said = [message for message in messages if isinstance(message, Heartbeat | Report)]
             await self._reports(session, {report.capture_id: report for each in said for report in each.captures})
             beats = [message for message in said if isinstance(message, Heartbeat)]
             if beats:
                 await self._heartbeat(session, beats[-1])
             session.is_idle = session.inbox.empty()
-
-    def _introduce(self, node_id: str, hello: Hello) -> Callable[[Tx], Awaitable[None]]:
-        async def work(tx: Tx) -> None:
-            await nodes.introduce(tx.conn, node_id, hello.storages, hello.codecs)
-            tx.hint(Channel.FLEET, node_id)
-
-        return work
 
     async def _apply_journal(self, session: NodeSession) -> None:
         """Apply what is journaled in order, beside the reports; entries are repeated until they are acknowledged."""
@@ -273,44 +227,32 @@ class NodeLinks:
         self._heard(session, beat)
 
     def _heard(self, session: NodeSession, beat: Heartbeat) -> None:
-        """What a heartbeat says is written at the next tick."""
-        self._beats[session.node_id] = beat.load
-        for report in beat.captures:
-            self._stats[report.capture_id] = stats_row(session.node_id, report)
+        self._beats.heard(session.node_id, beat)
         session.forget({report.capture_id for report in beat.captures})
 
     async def _write(self, session: NodeSession) -> None:
         while True:
             await session.changed.wait()
             session.changed.clear()
-            try:
-                desired = await self._desired(session.node_id)
-            except Unavailable:
-                # whose link asked for several has just closed; or the database is away, which shows now
-                (desired,) = await desired_of(self._db, [session.node_id])
+            desired = await self._desired(session.node_id)
             session.sent_revision = desired.revision
             await session.send(desired)
             await asyncio.sleep(DESIRED_PAUSE_S)
 
-    async def _read_desired(self, node_ids: Sequence[str]) -> list[Desired]:
-        return await desired_of(self._db, node_ids)
-
     async def flush_tick(self) -> None:
         """Write the heartbeats that came since the last tick."""
-        beats, self._beats = self._beats, {}
-        stats, self._stats = self._stats, {}
-        if beats or stats:
-            await store_beats(self._db, beats, list(stats.values()))
+        await self._beats.flush_tick()
 
     async def poll_tick(self) -> None:
         """Find nodes whose desired state changed, should a hint have been lost."""
-        if not self._sessions:
-            return
-        revisions = await self._db.read(lambda tx: nodes.desired_revisions(tx.conn, list(self._sessions)))
-        for node_id, revision in revisions.items():
-            session = self._sessions.get(node_id)
-            if session is not None and revision != session.sent_revision:
-                session.changed.set()
+        sent = {
+            node_id: session.sent_revision
+            for node_id, session in self._sessions.items()
+            if session.sent_revision is not None
+        }
+        if sent:
+            for node_id in await self._db.read(lambda tx: nodes.revised(tx.conn, sent)):
+                self.wake(node_id)
 
     @property
     def count(self) -> int:

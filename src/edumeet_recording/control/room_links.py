@@ -71,7 +71,7 @@ class RoomLinks:
         if older is not None:
             await older.transport.close(REPLACED, "replaced by a newer link")
         try:
-            await self._db.run(lambda tx: nodes.link(tx.conn, "room-server", server_id, self._replica))
+            await self._db.run(lambda tx: nodes.link(tx.conn, "room-server", [server_id], self._replica))
             await self._beat(server_id, RoomHeartbeat(server_id=server_id))
             log.info("room_server_linked", server_id=server_id)
             await room_server_back(self._db, server_id)
@@ -119,7 +119,7 @@ class RoomLinks:
 
         async def work(tx: Tx) -> None:
             broken_at = None if session.let_go else tx.now
-            await nodes.unlink(tx.conn, "room-server", server_id, self._replica, broken_at)
+            await nodes.unlink(tx.conn, "room-server", [server_id], self._replica, broken_at)
             if not session.let_go:
                 tx.hint(Channel.HEALTH)
 

@@ -13,21 +13,27 @@ V = TypeVar("V")
 class Together(Generic[K, V]):
     """`work` gets at most `most` arguments, and answers each, in their order. One `work` at a time.
 
-    A call begins after it was asked for. Where `work` raises, all who share it get that error.
+    A call begins after it was asked for. Where `work` raises, all who share it get that error. One that is broken off,
+    for who made it for all was cancelled, is made again for the others where it is `repeatable`.
     """
 
-    def __init__(self, work: Callable[[Sequence[K]], Awaitable[Sequence[V]]], most: int) -> None:
+    def __init__(
+        self, work: Callable[[Sequence[K]], Awaitable[Sequence[V]]], most: int, *, repeatable: bool = False
+    ) -> None:
         self._work = work
         self._most = most
+        self._repeatable = repeatable
         self._next: _Batch[K, V] | None = None
         self._turn = asyncio.Lock()
 
     async def __call__(self, argument: K) -> V:
-        """The answer to `argument`. Raises `Unavailable` where who made the call for all was cancelled."""
+        """The answer to `argument`. Raises `Unavailable` where it was broken off, and is not to be repeated."""
         batch = self._next
         if batch is not None and len(batch.arguments) < self._most:
             position = batch.add(argument)
             await batch.over.wait()
+            if batch.broken_off and self._repeatable:
+                return await self(argument)
             return batch.answer(position)
         batch = self._next = _Batch[K, V]()
         position = batch.add(argument)
@@ -57,8 +63,13 @@ class _Batch(Generic[K, V]):
     def __init__(self) -> None:
         self.arguments: list[K] = []
         self.over = asyncio.Event()
-        self.answers: Sequence[V] = ()
-        self.error: Exception = Unavailable("it was broken off; try again")
+        self.answers: Sequence[V] | None = None
+        self.error: Exception | None = None
+
+    @property
+    def broken_off(self) -> bool:
+        """Over, without any outcome."""
+        return self.answers is None and self.error is None
 
     def add(self, argument: K) -> int:
         """Have `argument` answered too; its position."""
@@ -67,6 +78,6 @@ class _Batch(Generic[K, V]):
 
     def answer(self, position: int) -> V:
         """Raises what went wrong."""
-        if position >= len(self.answers):
-            raise self.error
+        if self.answers is None:
+            raise self.error or Unavailable("it was broken off; try again")
         return self.answers[position]

@@ -1,6 +1,6 @@
 """Room servers and FFmpeg nodes in PostgreSQL: registration, heartbeats, capacity, what a node should do."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from edumeet_recording.domain.regions import located
 from edumeet_recording.domain.request import FFmpegNodeRegistration, RoomServerRegistration
 from edumeet_recording.store.db import Connection, load_queries
 from edumeet_recording.store.jobs import job_of
-from edumeet_recording.wire.node_link import DesiredCapture, Stream
+from edumeet_recording.wire.node_link import DesiredCapture, NodeLoad, Stream
 
 _sql = load_queries("nodes")
 
@@ -75,6 +75,12 @@ async def by_id(conn: Connection, kind: NodeKind, node_id: str) -> NodeRecord | 
     """A registered node of one kind."""
     query = _sql.room_server_by_id if kind == "room-server" else _sql.ffmpeg_node_by_id
     return _node_of(kind, await query(conn, id=node_id))
+
+
+async def token_sha256(conn: Connection, kind: NodeKind, node_id: str) -> bytes | None:
+    """Of the token that a node got at registration; None where it is not registered."""
+    query = _sql.token_of_room_server if kind == "room-server" else _sql.token_of_ffmpeg_node
+    return await query(conn, id=node_id)
 
 
 async def register_room_server(
@@ -157,13 +163,19 @@ async def claim_at_once(conn: Connection, claims: Sequence[tuple[str, Price]]) -
     return {row["id"] async for row in rows}
 
 
-async def store_heartbeats(conn: Connection, beats: list[dict[str, Any]], now: datetime) -> list[str]:
-    """Heartbeats of many nodes, {id, load, accepts_captures}; the ids of those whose readiness changed."""
+async def keep_alive(conn: Connection, node_ids: Sequence[str], now: datetime) -> list[str]:
+    """Heartbeats that say what was written of the nodes before; ids of those of which all is to be written."""
+    return [row["id"] async for row in _sql.keep_alive(conn, ids=node_ids, now=now)]
+
+
+async def store_heartbeats(conn: Connection, loads: Mapping[str, NodeLoad], now: datetime) -> list[str]:
+    """Heartbeats of many nodes, by id; the ids of those whose readiness changed."""
     return [
         row["id"]
         async for row in _sql.store_heartbeats(
             conn,
-            beats=beats,
+            ids=list(loads),
+            loads=[load.model_dump_json(by_alias=True) for load in loads.values()],
             least_of_a_core=corrected_mcpu(1, DEAREST),
             most_of_a_core=corrected_mcpu(1, CHEAPEST),
             now=now,
@@ -177,24 +189,29 @@ async def store_room_heartbeat(conn: Connection, server_id: str, rooms: int, pee
 
 
 async def introduce(
-    conn: Connection, node_id: str, storages: Sequence[str] | None, codecs: Sequence[str] | None
+    conn: Connection, node_ids: Sequence[str], storages: Sequence[str] | None, codecs: Sequence[str] | None
+) -> list[str]:
+    """Nodes have said which storages and codecs they know, or their release does not say; those of whom it is news."""
+    return [
+        row["id"]
+        async for row in _sql.introduce_ffmpeg_nodes(
+            conn, ids=node_ids, storages=storages and list(storages), codecs=codecs and list(codecs)
+        )
+    ]
+
+
+async def link(conn: Connection, kind: NodeKind, node_ids: Sequence[str], replica: str) -> None:
+    """This replica holds the nodes' links now."""
+    query = _sql.link_room_servers if kind == "room-server" else _sql.link_ffmpeg_nodes
+    await query(conn, ids=node_ids, replica=replica)
+
+
+async def unlink(
+    conn: Connection, kind: NodeKind, node_ids: Sequence[str], replica: str, broken_at: datetime | None
 ) -> None:
-    """A node has said which storages and codecs it knows, or its release does not say."""
-    await _sql.introduce_ffmpeg_node(
-        conn, id=node_id, storages=storages and list(storages), codecs=codecs and list(codecs)
-    )
-
-
-async def link(conn: Connection, kind: NodeKind, node_id: str, replica: str) -> None:
-    """This replica holds the node's link now."""
-    query = _sql.link_room_server if kind == "room-server" else _sql.link_ffmpeg_node
-    await query(conn, id=node_id, replica=replica)
-
-
-async def unlink(conn: Connection, kind: NodeKind, node_id: str, replica: str, broken_at: datetime | None) -> None:
-    """This replica does not hold the node's link any more; `broken_at` None: it has closed it itself."""
-    query = _sql.unlink_room_server if kind == "room-server" else _sql.unlink_ffmpeg_node
-    await query(conn, id=node_id, replica=replica, broken_at=broken_at)
+    """This replica does not hold the nodes' links any more; `broken_at` None: it has closed them itself."""
+    query = _sql.unlink_room_servers if kind == "room-server" else _sql.unlink_ffmpeg_nodes
+    await query(conn, ids=node_ids, replica=replica, broken_at=broken_at)
 
 
 async def silent_ffmpeg_nodes(conn: Connection, before: datetime) -> list[SilentNode]:
@@ -237,9 +254,15 @@ async def live_jobs_of_room_server(conn: Connection, server_id: str) -> int:
     return await _sql.live_jobs_of_room_server(conn, id=server_id)
 
 
-async def desired_revisions(conn: Connection, node_ids: list[str]) -> dict[str, int]:
+async def desired_revisions(conn: Connection, node_ids: Sequence[str]) -> dict[str, int]:
     """The revision of what each node should do."""
     return {row["id"]: row["desired_revision"] async for row in _sql.desired_revisions(conn, ids=node_ids)}
+
+
+async def revised(conn: Connection, sent: Mapping[str, int]) -> list[str]:
+    """Nodes that should do something else than in the revision that was sent to them."""
+    rows = _sql.revised_nodes(conn, ids=list(sent), revisions=list(sent.values()))
+    return [row["id"] async for row in rows]
 
 
 async def desired_captures(conn: Connection, node_ids: Sequence[str]) -> dict[str, list[DesiredCapture]]:

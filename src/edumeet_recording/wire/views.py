@@ -257,7 +257,7 @@ class RoomServerView(View):
 
 
 class FFmpegNodeView(View):
-    """A registered FFmpeg node; `capacityMcpu` and `loadMcpu` in milli-cores, `load` as the node measures it.
+    """A registered FFmpeg node; `capacityMcpu` and `loadMcpu` in milli-cores, `load` as measured in the last seconds.
 
     `quarantinedUntil`: it kept failing recordings, and until then gets new ones only where nobody else can take them.
     """

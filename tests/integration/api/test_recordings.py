@@ -13,8 +13,9 @@ from tests.unit.api import seed
 from tests.unit.api.fakes import bearer
 from tests.waiting import eventually
 
-from edumeet_recording.control.node_links import stats_row, store_beats
+from edumeet_recording.control.heartbeats import store_beats
 from edumeet_recording.control.processing import assign_tick
+from edumeet_recording.control.streams import stats_row
 from edumeet_recording.domain.capture import CaptureState
 from edumeet_recording.wire.node_link import CaptureReport, FinalizeDone, NodeLoad, StreamStats
 

@@ -7,8 +7,9 @@ import pytest
 from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.captures import CaptureCommands
 from edumeet_recording.control.commands import Commands
+from edumeet_recording.control.desired import desired_of
 from edumeet_recording.control.fleet import LiveFleet
-from edumeet_recording.control.node_links import desired_of, store_beats
+from edumeet_recording.control.heartbeats import store_beats
 from edumeet_recording.control.starts import Starts
 from edumeet_recording.domain.capture import CaptureState
 from edumeet_recording.domain.codecs import Codec, Container, Kind
@@ -94,7 +95,7 @@ class Service:
         specs: dict[str, object] = {"cpuCores": cores}
         new = FFmpegNodeRegistration(node_id, f"http://{node_id}:3000", region, specs, failure_domain, slots)
         await self.commands.register_ffmpeg_node(new, None)
-        await self.commands.db.run(lambda tx: nodes.introduce(tx.conn, node_id, storages, None))
+        await self.commands.db.run(lambda tx: nodes.introduce(tx.conn, [node_id], storages, None))
         await store_beats(self.commands.db, {node_id: NodeLoad()}, [])
 
     async def start(self, **changes: object) -> str:

@@ -3,7 +3,8 @@
 from tests.integration.control.conftest import SETTINGS, Service
 
 from edumeet_recording.control.dispatch import drain_tick
-from edumeet_recording.control.node_links import stats_row, store_beats
+from edumeet_recording.control.heartbeats import store_beats
+from edumeet_recording.control.streams import stats_row
 from edumeet_recording.domain.capture import CaptureState
 from edumeet_recording.domain.price import capacity_mcpu
 from edumeet_recording.store.captures import store_stats

@@ -4,7 +4,8 @@ import asyncio
 
 from tests.integration.control.conftest import Service
 
-from edumeet_recording.control.node_links import stats_row, store_beats
+from edumeet_recording.control.heartbeats import store_beats
+from edumeet_recording.control.streams import stats_row
 from edumeet_recording.domain.capture import CaptureState
 from edumeet_recording.domain.job import FINAL, JobStatus
 from edumeet_recording.wire.node_link import CaptureDrained, CaptureReport, JournalEntry, NodeLoad, Port

@@ -12,7 +12,7 @@ from tests.integration.control.test_room_servers import ARoomServerWithLives, re
 
 from edumeet_recording import control
 from edumeet_recording.control.health import PROBE_TIMEOUT_S, HealthLoop
-from edumeet_recording.control.node_links import store_beats
+from edumeet_recording.control.heartbeats import store_beats
 from edumeet_recording.domain.errors import Unavailable
 from edumeet_recording.domain.job import JobStatus, Reason
 from edumeet_recording.store.db import open_pool

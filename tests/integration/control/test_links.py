@@ -1,8 +1,8 @@
 """Links: desired state goes down as soon as it changes, observed state comes up, and a newer link replaces an older."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +27,7 @@ from edumeet_recording.wire.node_link import (
     CaptureReport,
     ChunkStored,
     Desired,
+    FinalizeProgress,
     Goaway,
     Heartbeat,
     Hello,
@@ -45,8 +46,12 @@ class Wire:
     def __init__(self) -> None:
         self.up: asyncio.Queue[str | None] = asyncio.Queue()
         self.down: list[str] = []
+        self.hear: Callable[[str], bool] = lambda _text: False
         self.closed: int | None = None
         self.reason = ""
+
+    def listen(self, hear: Callable[[str], bool]) -> None:
+        self.hear = hear
 
     async def receive(self) -> str:
         text = await self.up.get()
@@ -128,7 +133,7 @@ async def test_a_heartbeat_does_not_overtake_the_hello_before_it(service: Servic
         await eventually(lambda: wire.heard(Desired))
         async with service.pool.acquire() as other, other.transaction():
             await other.execute("SELECT FROM ffmpeg_nodes WHERE id = 'node-1' FOR UPDATE")
-            wire.say(Hello(node_id="node-1", version="1"))
+            wire.say(Hello(node_id="node-1", version="1", codecs=("opus",)))
             wire.say(Heartbeat(load=NodeLoad(cpu_percent=12.5)))
             await eventually(wire.up.empty)
             async with asyncio.timeout(3):
@@ -139,6 +144,29 @@ async def test_a_heartbeat_does_not_overtake_the_hello_before_it(service: Servic
             return (await service.pool.fetchval("SELECT load FROM ffmpeg_nodes")).get("cpuPercent") == 12.5
 
         await eventually(load_kept)
+
+
+async def test_only_what_needs_no_more_is_heard_at_once(service: Service) -> None:
+    await service.node()
+    links = NodeLinks(service.captures, "replica")
+    beat = Heartbeat(load=NodeLoad(cpu_percent=12.5)).to_json()
+    report = CaptureReport(capture_id="unknown", epoch=1, state=CaptureState.PREPARED)
+    news = Heartbeat(load=NodeLoad(), captures=(report,)).to_json()
+    progress = FinalizeProgress(job_id="unknown", attempt=1, phase="fetch")
+    async with linked(links, "node-1") as wire:
+        await eventually(lambda: wire.heard(Desired))
+        for text in (news, Heartbeat(load=NodeLoad(), finalizing=(progress,)).to_json(), beat[:-1], "nonsense"):
+            assert not wire.hear(text)
+        assert wire.hear(beat)
+        await links.flush_tick()
+        assert await service.pool.fetchval("SELECT load ->> 'cpuPercent' FROM ffmpeg_nodes") == "12.5"
+        async with service.pool.acquire() as other, other.transaction():
+            await other.execute("SELECT FROM ffmpeg_nodes WHERE id = 'node-1' FOR UPDATE")
+            wire.say(Hello(node_id="node-1", version="1", codecs=("opus",)))
+            await eventually(lambda: not wire.hear(beat))
+        await eventually(lambda: wire.hear(beat))
+        wire.up.put_nowait(news)
+        await eventually(lambda: wire.hear(news))
 
 
 async def test_a_lost_hint_is_found_by_polling(service: Service) -> None:
@@ -160,6 +188,46 @@ async def test_a_newer_link_replaces_the_older(service: Service) -> None:
             await eventually(lambda: newer.heard(Desired))
             assert older.closed == REPLACED
             assert await service.pool.fetchval("SELECT linked_replica FROM ffmpeg_nodes") == "replica"
+
+
+async def test_a_node_that_comes_back_at_once_is_linked(service: Service) -> None:
+    """However the end of its old link and the beginning of the new one fall together."""
+    await service.node()
+    links = NodeLinks(service.captures, "replica")
+    for _ in range(20):
+        async with linked(links, "node-1") as wire:
+            await eventually(lambda wire=wire: wire.heard(Desired))
+            wire.up.put_nowait(None)
+            await eventually(lambda: links.count == 0)
+            async with linked(links, "node-1") as again:
+                await eventually(lambda again=again: again.heard(Desired))
+                assert await service.pool.fetchval("SELECT linked_replica FROM ffmpeg_nodes") == "replica"
+
+
+async def test_links_that_come_and_go_together(service: Service) -> None:
+    links, other = NodeLinks(service.captures, "replica"), NodeLinks(service.captures, "other")
+    ids = [f"node-{number}" for number in range(10)]
+    for node_id in ids:
+        await service.node(node_id)
+    linked_to = "SELECT array_agg(linked_replica ORDER BY id) FROM ffmpeg_nodes"
+    async with AsyncExitStack() as stack:
+        wires = [await stack.enter_async_context(linked(links, node_id)) for node_id in ids]
+        for node_id, wire in zip(ids, wires, strict=True):
+            wire.say(Hello(node_id=node_id, version="1", storages=("", node_id[-1]), codecs=("opus",)))
+        await eventually(lambda: all(wire.heard(Desired) for wire in wires))
+
+        async def introduced() -> bool:
+            rows = await service.pool.fetch("SELECT storages, codecs FROM ffmpeg_nodes ORDER BY id")
+            return [tuple(row) for row in rows] == [(["", node_id[-1]], ["opus"]) for node_id in ids]
+
+        await eventually(introduced)
+        assert await service.pool.fetchval(linked_to) == ["replica"] * 10
+        # one goes to another replica before the first has seen it go
+        await stack.enter_async_context(linked(other, "node-3"))
+        await eventually(lambda: other.count)
+    held = await service.pool.fetch("SELECT linked_replica, unlinked_at FROM ffmpeg_nodes ORDER BY id")
+    assert [row["linked_replica"] for row in held] == [None] * 10
+    assert all(row["unlinked_at"] for row in held)
 
 
 async def test_what_is_not_of_the_protocol_ends_the_link(service: Service) -> None:

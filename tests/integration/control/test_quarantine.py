@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from tests.integration.control.conftest import Service
 
-from edumeet_recording.control.node_links import store_beats
+from edumeet_recording.control.heartbeats import store_beats
 from edumeet_recording.domain.capture import CaptureState
 from edumeet_recording.domain.job import Reason
 from edumeet_recording.domain.quarantine import ONE_FAILURE_S

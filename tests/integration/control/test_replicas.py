@@ -117,8 +117,8 @@ async def test_links_of_a_dead_replica_are_forgotten_unless_somebody_is_heard(se
     replica = Replicas(db, "here", "http://here", {"ffmpeg-node": SomeLinks()}, SomeLinks())
     await replica.tick()
     for node_id, by in (("node-1", "dead"), ("node-2", "here")):
-        await db.run(lambda tx, node_id=node_id, by=by: nodes.link(tx.conn, "ffmpeg-node", node_id, by))
-    await db.run(lambda tx: nodes.link(tx.conn, "room-server", "room-server-1", "dead"))
+        await db.run(lambda tx, node_id=node_id, by=by: nodes.link(tx.conn, "ffmpeg-node", [node_id], by))
+    await db.run(lambda tx: nodes.link(tx.conn, "room-server", ["room-server-1"], "dead"))
     await replica.forget_tick()
     linked = "SELECT id FROM ffmpeg_nodes WHERE linked_replica IS NOT NULL ORDER BY id"
     assert [row["id"] for row in await service.pool.fetch(linked)] == ["node-1", "node-2"], "it is heard still"
@@ -134,10 +134,10 @@ async def test_links_are_spread_once_for_each_that_joins(service: Service, monke
     db, links, rooms, watchers = service.commands.db, SomeLinks(4), SomeLinks(2), SomeLinks(100)
     for number in range(4):
         await service.node(f"node-{number}")
-        await db.run(lambda tx, number=number: nodes.link(tx.conn, "ffmpeg-node", f"node-{number}", "one"))
+        await db.run(lambda tx, number=number: nodes.link(tx.conn, "ffmpeg-node", [f"node-{number}"], "one"))
     for server_id in ("room-server-1", "room-server-2"):
         await service.room_server(server_id)
-        await db.run(lambda tx, server_id=server_id: nodes.link(tx.conn, "room-server", server_id, "one"))
+        await db.run(lambda tx, server_id=server_id: nodes.link(tx.conn, "room-server", [server_id], "one"))
     one = Replicas(db, "one", "http://one", {"ffmpeg-node": links, "room-server": rooms}, watchers)
     two = Replicas(db, "two", "http://two", {"ffmpeg-node": SomeLinks(), "room-server": SomeLinks()}, SomeLinks())
     await one.tick()

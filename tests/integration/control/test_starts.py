@@ -10,7 +10,7 @@ import pytest
 from tests.integration.control.conftest import NEW, SETTINGS, Service
 
 from edumeet_recording.control.fleet import LiveFleet
-from edumeet_recording.control.node_links import store_beats
+from edumeet_recording.control.heartbeats import store_beats
 from edumeet_recording.control.starts import Starts
 from edumeet_recording.domain.errors import OrchestratorError
 from edumeet_recording.domain.job import JobStatus

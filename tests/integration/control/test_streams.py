@@ -73,14 +73,14 @@ async def test_over_a_link_each_change_is_told_once_however_often_numbers_are_ke
     async with linked(links, "node-1") as wire:
         for number, audio in enumerate(states, 1):
             beat = heard(capture_id, audio, StreamState.MUTED).captures
-            wire.say(Heartbeat(load=NodeLoad(memory_bytes=number), captures=beat))
+            wire.say(Heartbeat(load=NodeLoad(captures=number), captures=beat))
             await eventually(lambda number=number: _kept(service, links, number))
     assert await service.events(job_id) == [*before, "stream_stalled", "stream_recovered"]
 
 
 async def _kept(service: Service, links: NodeLinks, number: int) -> bool:
     await links.flush_tick()
-    load = await service.pool.fetchval("SELECT (load->>'memoryBytes')::int FROM ffmpeg_nodes")
+    load = await service.pool.fetchval("SELECT (load->>'captures')::int FROM ffmpeg_nodes")
     return load == number
 
 

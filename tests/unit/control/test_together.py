@@ -12,10 +12,10 @@ MOST = 3
 class Doubling:
     """Doubles numbers, each batch once it is let go; one with a zero fails."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, repeatable: bool = False) -> None:
         self.asked: list[list[int]] = []
         self.go = asyncio.Semaphore(0)
-        self._together = Together(self._double, MOST)
+        self._together = Together(self._double, MOST, repeatable=repeatable)
 
     async def _double(self, numbers: Sequence[int]) -> list[int]:
         self.asked.append(list(numbers))
@@ -83,3 +83,16 @@ async def test_who_is_cancelled_while_it_asks_leaves_the_others_to_ask_again() -
         again = await doubling.ask(tasks, 3)
         doubling.go.release()
     assert again[0].result() == 6
+
+
+async def test_what_may_be_repeated_is_made_again_for_those_who_are_not_cancelled() -> None:
+    doubling = Doubling(repeatable=True)
+    async with asyncio.TaskGroup() as tasks:
+        asking = await doubling.ask(tasks, 2, 3, 0)
+        asking += await doubling.ask(tasks, 5)
+        asking[0].cancel()
+        await doubling.settle()
+        for _ in range(2):
+            doubling.go.release()
+    assert sorted(map(sorted, doubling.asked)) == [[0, 2, 3], [0, 3, 5]]
+    assert [each.result() for each in asking[1:]] == [ZeroDivisionError] * 3

@@ -6,6 +6,14 @@ SELECT * FROM room_servers WHERE id = :id AND deregistered_at IS NULL;
 -- A registered FFmpeg node.
 SELECT * FROM ffmpeg_nodes WHERE id = :id AND deregistered_at IS NULL;
 
+-- name: token_of_room_server$
+-- What a room server proves itself by.
+SELECT token_sha256 FROM room_servers WHERE id = :id AND deregistered_at IS NULL;
+
+-- name: token_of_ffmpeg_node$
+-- What an FFmpeg node proves itself by.
+SELECT token_sha256 FROM ffmpeg_nodes WHERE id = :id AND deregistered_at IS NULL;
+
 -- name: register_room_server$
 -- Insert, or take the id over with a new token; true where it is new. The caller has checked that nobody alive holds it.
 INSERT INTO room_servers (id, url, region, capacity, specs, token_sha256, registered_at)
@@ -67,45 +75,52 @@ UPDATE ffmpeg_nodes n SET load_mcpu = n.load_mcpu + free.mcpu, load_bytes_per_s 
 FROM free WHERE n.id = free.id
 RETURNING n.id;
 
+-- name: keep_alive
+-- Heartbeats without news. Those of nodes that are not healthy are not written, and their ids returned: they are news.
+WITH heard AS (
+    UPDATE ffmpeg_nodes SET last_heartbeat = :now
+    WHERE id = ANY(:ids) AND is_healthy AND deregistered_at IS NULL
+    RETURNING id
+)
+SELECT id FROM unnest(:ids::text[]) AS asked (id) WHERE id NOT IN (SELECT id FROM heard);
+
 -- name: store_heartbeats
 -- Heartbeats of many nodes in one statement; those that come back to health, or take captures no more or again, are
 -- returned. What a node refuses captures for, or warns of, is its health's reason, and its beginning and end are events.
 WITH beat AS (
-    SELECT * FROM jsonb_to_recordset(:beats) AS b (id text, load jsonb, accepts_captures boolean)
-), before AS (
-    SELECT n.id, n.is_healthy, n.accepts_captures, n.last_heartbeat, n.load ->> 'warning' AS warning
-    FROM ffmpeg_nodes n JOIN beat USING (id)
+    SELECT b.id, b.load::jsonb AS load, n.is_healthy, n.accepts_captures, n.last_heartbeat, n.load ->> 'warning' AS warning
+    FROM unnest(:ids::text[], :loads::text[]) AS b (id, load) JOIN ffmpeg_nodes n USING (id)
 ), updated AS (
-    UPDATE ffmpeg_nodes n SET last_heartbeat = :now, load = b.load, accepts_captures = b.accepts_captures,
+    UPDATE ffmpeg_nodes n SET last_heartbeat = :now, load = beat.load,
+        accepts_captures = (beat.load ->> 'acceptsCaptures')::boolean,
         -- what a node has learned counts within bounds, and takes back no promise
-        capacity_mcpu = CASE WHEN b.load ->> 'capacityMcpu' IS NULL THEN n.capacity_mcpu
+        capacity_mcpu = CASE WHEN beat.load ->> 'capacityMcpu' IS NULL THEN n.capacity_mcpu
             ELSE greatest(n.load_mcpu, least(greatest(
-                (b.load ->> 'capacityMcpu')::numeric,
+                (beat.load ->> 'capacityMcpu')::numeric,
                 (n.specs ->> 'cpuCores')::numeric * :least_of_a_core), (n.specs ->> 'cpuCores')::numeric * :most_of_a_core))
             END,
-        capacity_bytes_per_s = CASE WHEN b.load ->> 'capacityBytesPerS' IS NULL THEN NULL
-            ELSE greatest(n.load_bytes_per_s, (b.load ->> 'capacityBytesPerS')::bigint) END,
+        capacity_bytes_per_s = CASE WHEN beat.load ->> 'capacityBytesPerS' IS NULL THEN NULL
+            ELSE greatest(n.load_bytes_per_s, (beat.load ->> 'capacityBytesPerS')::bigint) END,
         is_healthy = true, health_reason = coalesce(
-            CASE WHEN n.quarantined_until > :now THEN n.quarantine_reason END, b.load ->> 'refusal', b.load ->> 'warning')
-    FROM beat b WHERE n.id = b.id AND n.deregistered_at IS NULL
-    RETURNING n.id
+            CASE WHEN n.quarantined_until > :now THEN n.quarantine_reason END,
+            beat.load ->> 'refusal', beat.load ->> 'warning')
+    FROM beat WHERE n.id = beat.id AND n.deregistered_at IS NULL
+    RETURNING n.id, n.accepts_captures, n.load, beat.is_healthy AS was_healthy,
+        beat.accepts_captures AS accepted_captures, beat.last_heartbeat AS heard_before, beat.warning AS warned_of
 ), told AS (
     INSERT INTO node_events (node_id, type, at, data)
-    SELECT before.id, CASE WHEN before.last_heartbeat IS NULL THEN 'joined' ELSE 'returned' END, :now, '{}'::jsonb
-    FROM before JOIN updated USING (id) WHERE NOT before.is_healthy
+    SELECT id, CASE WHEN heard_before IS NULL THEN 'joined' ELSE 'returned' END, :now, '{}'::jsonb
+    FROM updated WHERE NOT was_healthy
     UNION ALL
-    SELECT before.id, CASE WHEN beat.accepts_captures THEN 'accepts_captures' ELSE 'refuses_captures' END, :now,
-        jsonb_strip_nulls(jsonb_build_object('reason', beat.load ->> 'refusal'))
-    FROM before JOIN updated USING (id) JOIN beat USING (id)
-    WHERE before.accepts_captures <> beat.accepts_captures
+    SELECT id, CASE WHEN accepts_captures THEN 'accepts_captures' ELSE 'refuses_captures' END, :now,
+        jsonb_strip_nulls(jsonb_build_object('reason', load ->> 'refusal'))
+    FROM updated WHERE accepts_captures <> accepted_captures
     UNION ALL
-    SELECT before.id, CASE WHEN beat.load ->> 'warning' IS NULL THEN 'warning_over' ELSE 'warning' END, :now,
-        jsonb_strip_nulls(jsonb_build_object('reason', beat.load ->> 'warning'))
-    FROM before JOIN updated USING (id) JOIN beat USING (id)
-    WHERE (before.warning IS NULL) <> (beat.load ->> 'warning' IS NULL)
+    SELECT id, CASE WHEN load ->> 'warning' IS NULL THEN 'warning_over' ELSE 'warning' END, :now,
+        jsonb_strip_nulls(jsonb_build_object('reason', load ->> 'warning'))
+    FROM updated WHERE (warned_of IS NULL) <> (load ->> 'warning' IS NULL)
 )
-SELECT before.id FROM before JOIN updated USING (id) JOIN beat USING (id)
-WHERE NOT before.is_healthy OR before.accepts_captures <> beat.accepts_captures;
+SELECT id FROM updated WHERE NOT was_healthy OR accepts_captures <> accepted_captures;
 
 -- name: store_room_heartbeat$
 -- A room server's sign of life; whether it was healthy before.
@@ -120,25 +135,35 @@ WITH before AS (
 )
 SELECT is_healthy FROM before;
 
--- name: introduce_ffmpeg_node!
--- What a node's release and configuration know.
-UPDATE ffmpeg_nodes SET storages = :storages, codecs = :codecs WHERE id = :id;
+-- name: introduce_ffmpeg_nodes
+-- What nodes' release and configuration know; those of whom that is news are returned.
+WITH those AS MATERIALIZED (
+    SELECT id FROM ffmpeg_nodes
+    WHERE id = ANY(:ids) AND (storages, codecs) IS DISTINCT FROM (:storages::text[], :codecs::text[])
+    ORDER BY id FOR NO KEY UPDATE
+)
+UPDATE ffmpeg_nodes n SET storages = :storages, codecs = :codecs FROM those WHERE n.id = those.id
+RETURNING n.id;
 
--- name: link_ffmpeg_node!
--- Which replica holds the node's link.
-UPDATE ffmpeg_nodes SET linked_replica = :replica, unlinked_at = NULL WHERE id = :id;
+-- name: link_ffmpeg_nodes!
+-- Which replica holds the nodes' links. They are locked in order, lest two who write many wait for each other in a circle.
+WITH those AS MATERIALIZED (SELECT id FROM ffmpeg_nodes WHERE id = ANY(:ids) ORDER BY id FOR NO KEY UPDATE)
+UPDATE ffmpeg_nodes n SET linked_replica = :replica, unlinked_at = NULL FROM those WHERE n.id = those.id;
 
--- name: unlink_ffmpeg_node!
--- The link is closed, unless another replica has it already.
-UPDATE ffmpeg_nodes SET linked_replica = NULL, unlinked_at = :broken_at WHERE id = :id AND linked_replica = :replica;
+-- name: unlink_ffmpeg_nodes!
+-- The links are closed, unless another replica has one already.
+WITH those AS MATERIALIZED (
+    SELECT id FROM ffmpeg_nodes WHERE id = ANY(:ids) AND linked_replica = :replica ORDER BY id FOR NO KEY UPDATE
+)
+UPDATE ffmpeg_nodes n SET linked_replica = NULL, unlinked_at = :broken_at FROM those WHERE n.id = those.id;
 
--- name: link_room_server!
--- Which replica holds the room server's link.
-UPDATE room_servers SET linked_replica = :replica, unlinked_at = NULL WHERE id = :id;
+-- name: link_room_servers!
+-- Which replica holds the room servers' links.
+UPDATE room_servers SET linked_replica = :replica, unlinked_at = NULL WHERE id = ANY(:ids);
 
--- name: unlink_room_server!
--- The link is closed, unless another replica has it already.
-UPDATE room_servers SET linked_replica = NULL, unlinked_at = :broken_at WHERE id = :id AND linked_replica = :replica;
+-- name: unlink_room_servers!
+-- The links are closed, unless another replica has one already.
+UPDATE room_servers SET linked_replica = NULL, unlinked_at = :broken_at WHERE id = ANY(:ids) AND linked_replica = :replica;
 
 -- name: silent_ffmpeg_nodes
 -- Nodes whose heartbeat is overdue, was never sent, or did not come since their link closed.
@@ -189,8 +214,13 @@ RETURNING id;
 SELECT count(*) FROM recording_jobs
 WHERE room_server_id = :id AND status IN ('pending', 'initializing', 'recording', 'interrupted', 'stopping');
 
+-- name: revised_nodes
+-- Nodes that should do something else than was sent to them.
+SELECT n.id FROM unnest(:ids::text[], :revisions::bigint[]) AS sent (id, revision) JOIN ffmpeg_nodes n USING (id)
+WHERE n.desired_revision <> sent.revision;
+
 -- name: desired_revisions
--- The revisions of the nodes this replica is linked with.
+-- The revisions of what nodes should do.
 SELECT id, desired_revision FROM ffmpeg_nodes WHERE id = ANY(:ids);
 
 -- name: desired_captures
