@@ -59,6 +59,7 @@ class Alerts:
         async def work(tx: Tx) -> list[Alert]:
             situation = Situation(
                 waiting=await alerts.waiting(tx.conn),
+                registered=await alerts.registered(tx.conn),
                 nodes=await alerts.nodes(tx.conn, tx.now),
                 room_servers=await alerts.sick_room_servers(tx.conn),
                 missing=await alerts.missing(tx.conn, tx.now - MISSING_FOR),

@@ -18,10 +18,10 @@ from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.domain.errors import NotFound
 from edumeet_recording.domain.forecast import Sample, spans
 from edumeet_recording.domain.scaling import (
-    OPEN,
     Action,
     Evaluation,
     FleetRequest,
+    FleetSums,
     RegionPolicy,
     RegionState,
     RequestState,
@@ -117,10 +117,10 @@ class Autoscaler:
         """Every region that has anything, or that the policy names."""
         name = self._provider.name
         numbers = await metrics.regional_numbers(tx.conn)
-        fleet = await scaling.fleet_nodes(tx.conn, tx.now)
-        requests = await scaling.open_requests(tx.conn, name)
+        sums = await scaling.fleet_sums(tx.conn, tx.now)
+        noted = await scaling.requests_of_note(tx.conn, name, tx.now)
         recent = await scaling.recent_requests(tx.conn, name, tx.now - REMEMBERED)
-        regions = sorted(numbers.keys() | requests.keys() | self._settings.scaled_regions)
+        regions = sorted(numbers.keys() | noted.keys() | self._settings.scaled_regions)
         past = await scaling.samples(tx.conn, self._spans(regions, tx.now))
         states: list[RegionState] = []
         for region in regions:
@@ -131,8 +131,9 @@ class Autoscaler:
                 queued=known.get("queue_length", 0),
                 finalizing=known.get("finalizing", 0),
                 past=past.get(region, ()),
-                nodes=fleet.get(region, ()),
-                requests=[_as_provided(each, there) for each in requests.get(region, ())],
+                sums=sums.get(region, FleetSums()),
+                nodes=noted[region].nodes,
+                requests=[_as_provided(each, there) for each in noted[region].requests],
                 asked_at=asked.asked_at,
                 drained_at=asked.drained_at,
                 refused=asked.refused,
@@ -210,21 +211,20 @@ class Autoscaler:
         """Have the provider run what is wanted, and nothing that is closed; what it runs for others is not touched."""
         name = self._provider.name
 
-        async def read(tx: Tx) -> tuple[dict[str, list[FleetRequest]], dict[str, RequestState], list[str]]:
+        async def read(tx: Tx) -> tuple[list[tuple[str, str]], list[str], list[str]]:
             return (
-                await scaling.open_requests(tx.conn, name),
-                await scaling.request_states(tx.conn, there),
+                await scaling.asked(tx.conn, name),
+                await scaling.closed(tx.conn, there),
                 await scaling.to_deregister(tx.conn, name),
             )
 
-        wanted, known, gone = await self._db.read(read)
+        wanted, unwanted, gone = await self._db.read(read)
         async with asyncio.TaskGroup() as tasks:
-            for region, requests in wanted.items():
-                for request in requests:
-                    if request.state is RequestState.ASKED and request.node_id not in there:
-                        tasks.create_task(self._start(region, request.node_id))
-            for node_id, state in known.items():
-                if state not in OPEN and there[node_id] is not InstanceState.STOPPING:
+            for region, node_id in wanted:
+                if node_id not in there:
+                    tasks.create_task(self._start(region, node_id))
+            for node_id in unwanted:
+                if there[node_id] is not InstanceState.STOPPING:
                     tasks.create_task(self._stop(node_id))
         for node_id in gone:
             with suppress(NotFound):

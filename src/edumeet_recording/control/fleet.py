@@ -1,7 +1,7 @@
 """This replica's picture of the nodes, kept in memory: a placement reads no table, and claims by a guarded UPDATE.
 
 It may be stale, for a claim of what is not free any more fails, and the node is read anew. Hints say which nodes
-changed, and beside that each is read every few seconds, a tenth of them at a time.
+changed, and beside that each is read in its turn, a few at a time, however many there are.
 """
 
 import asyncio
@@ -15,9 +15,11 @@ from edumeet_recording.store import nodes
 from edumeet_recording.store.transaction import Channel, Transactor, Tx
 
 TICKS_A_ROUND = 10
-"""In so many ticks every known node is read."""
-READ_ALL_S = 60.0
-"""All are read at once, should the hint of a new one have been lost."""
+"""In so many ticks every known node is read, where that is not too many a tick."""
+MOST_A_TICK = 100
+"""Nodes that are read beside those that changed: of ten thousand each has its turn within a minute."""
+AT_ONCE = 250
+"""Nodes that are read by one query: some milliseconds of work, in which nobody is answered."""
 STALE_S = 15.0
 """A picture that the loop has not renewed for so long is not believed."""
 TRIES = 3
@@ -68,22 +70,27 @@ class LiveFleet:
         self._urgent = True
 
     async def tick(self) -> None:
-        """Read what changed and the next tenth; all of them once a minute."""
+        """Read what changed, and the next nodes of the round."""
 
         async def work(tx: Tx) -> None:
-            due = self._read_at is None or tx.now - self._read_at > timedelta(seconds=READ_ALL_S)
-            self._changed |= self._next_of_round()
-            await self._read(tx, everything=due)
+            everything = self._read_at is None
+            if not everything:
+                turn = await self._next_of_round(tx)
+                self._changed |= turn
+            await self._read(tx, everything=everything)
             self._renewed_at = tx.now
 
         await self._db.read(work)
 
-    def _next_of_round(self) -> set[str]:
+    async def _next_of_round(self, tx: Tx) -> set[str]:
+        """A round begins with a look at who is registered, should the hint of a new one have been lost."""
+        new = set[str]()
         if not self._round:
             self._round = list(self._fleet.nodes)
-        count = -(-len(self._fleet.nodes) // TICKS_A_ROUND)
+            new = await nodes.registered(tx.conn) - self._fleet.nodes.keys()
+        count = min(-(-len(self._fleet.nodes) // TICKS_A_ROUND), MOST_A_TICK)
         turn, self._round = self._round[:count], self._round[count:]
-        return set(turn)
+        return new.union(turn)
 
     async def choose(self, tx: Tx, request: PlacementRequest) -> tuple[NodeSnapshot | None, Placement]:
         """The best node for `request`, promised to it in this picture; the caller is to claim it, or `claim` anew."""
@@ -125,21 +132,27 @@ class LiveFleet:
             await self._read(tx, everything=False)
 
     async def _read(self, tx: Tx, *, everything: bool) -> None:
+        """Read what changed, or all there is, in portions: others have their turn in between."""
         seen = self._read_at
         async with self._reading:
             everything = everything and self._read_at is seen  # else somebody has read all of it while we waited
-            ids, self._changed, self._urgent = self._changed, set[str](), False
             if everything:
-                gone = set(self._fleet.nodes)
-            elif ids:
-                gone = ids
-            else:
-                return
-            found = await nodes.snapshots(tx.conn, None if everything else sorted(ids), tx.now)
-            for node in found:
-                self._fleet.put(node)
-            for node_id in gone - {node.id for node in found}:
-                self._fleet.remove(node_id)
+                there = await nodes.registered(tx.conn)
+                self._changed |= there | self._fleet.nodes.keys()
+            ids, self._changed, self._urgent = sorted(self._changed), set[str](), False
+            try:
+                for start in range(0, len(ids), AT_ONCE):
+                    await self._read_some(tx, ids[start : start + AT_ONCE])
+            except BaseException:
+                self._changed.update(ids)
+                raise
             if everything:
                 # only now: who decides meanwhile waits for what we read
                 self._read_at = tx.now
+
+    async def _read_some(self, tx: Tx, ids: list[str]) -> None:
+        found = await nodes.snapshots(tx.conn, ids, tx.now)
+        for node in found:
+            self._fleet.put(node)
+        for node_id in set(ids) - {node.id for node in found}:
+            self._fleet.remove(node_id)

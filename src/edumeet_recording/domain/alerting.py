@@ -1,7 +1,8 @@
 """What operators are told of: conditions that need somebody, each with its evidence; pure."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum, unique
 
@@ -86,9 +87,13 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """All that the rules look at. `storage`, `provider`: why it cannot be reached, empty where it can."""
+    """All that the rules look at. `storage`, `provider`: why it cannot be reached, empty where it can.
+
+    `registered`: how many FFmpeg nodes each region has; `nodes`: those of them with anything that may be wrong.
+    """
 
     waiting: Sequence[Waiting] = ()
+    registered: Mapping[str, int] = field(default_factory=dict[str, int])
     nodes: Sequence[MachineState] = ()
     room_servers: Sequence[MachineState] = ()
     missing: Sequence[Missing] = ()
@@ -99,10 +104,10 @@ class Situation:
 
 def conditions(situation: Situation, now: datetime) -> list[Condition]:
     """What is wrong at `now`."""
-    lost = lost_regions(situation.nodes, now)
+    lost = _lost_regions(situation, now)
     found = [
         *_waiting(situation.waiting, now),
-        *_regions(situation.nodes, lost),
+        *_regions(situation.registered, lost),
         *(each for node in situation.nodes for each in _node(node, lost, now)),
         *_room_servers(situation.room_servers, now),
         *_scaling(situation),
@@ -114,12 +119,10 @@ def conditions(situation: Situation, now: datetime) -> list[Condition]:
     return found
 
 
-def lost_regions(nodes: Iterable[MachineState], now: datetime) -> frozenset[str]:
+def _lost_regions(situation: Situation, now: datetime) -> frozenset[str]:
     """Regions whose FFmpeg nodes are all silent."""
-    alive: dict[str, bool] = {}
-    for node in nodes:
-        alive[node.region] = alive.get(node.region, False) or not _is_lost(node, now)
-    return frozenset(region for region, lives in alive.items() if not lives)
+    silent = Counter(node.region for node in situation.nodes if _is_lost(node, now))
+    return frozenset(region for region, count in silent.items() if count == situation.registered.get(region))
 
 
 def _waiting(waiting: Iterable[Waiting], now: datetime) -> Iterator[Condition]:
@@ -130,10 +133,10 @@ def _waiting(waiting: Iterable[Waiting], now: datetime) -> Iterator[Condition]:
             yield _of(Rule.NO_CAPACITY, each.region, each.region, detail)
 
 
-def _regions(nodes: Sequence[MachineState], lost: Iterable[str]) -> Iterator[Condition]:
+def _regions(registered: Mapping[str, int], lost: Iterable[str]) -> Iterator[Condition]:
     for region in sorted(lost):
-        count = sum(node.region == region for node in nodes)
-        yield _of(Rule.REGION_LOST, region, region, f"none of the {count} FFmpeg nodes in {region} is alive")
+        detail = f"none of the {registered[region]} FFmpeg nodes in {region} is alive"
+        yield _of(Rule.REGION_LOST, region, region, detail)
 
 
 def _node(node: MachineState, lost: frozenset[str], now: datetime) -> Iterator[Condition]:

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum, unique
-from statistics import fmean
 
 from edumeet_recording.domain.forecast import Cause, Sample, forecast
 from edumeet_recording.domain.price import USUAL
 
 SHRINK_SHARE = 0.1
 """Of the nodes, how many may leave at a time; one always may."""
+CANDIDATES = 100
+"""To leave, where a share of the nodes is fewer."""
 MOST_DOUBLINGS = 7
 """Of the pause before a provider that delivers nothing is asked again."""
 
@@ -90,7 +91,8 @@ class RegionPolicy:
 
 @dataclass(frozen=True, slots=True)
 class FleetNode:
-    """A registered node. `is_usable`: takes captures; `is_empty`: nothing of a recording is on it, spool included.
+    """A registered node. `is_usable`: takes captures; `is_empty`: nothing of a recording is on one that leaves, spool
+    included.
 
     `capacity_bytes_per_s`: of its network and disk, None where nobody has measured them.
     """
@@ -103,6 +105,20 @@ class FleetNode:
     is_healthy: bool = True
     heard_at: datetime | None = None
     capacity_bytes_per_s: int | None = None
+    load_bytes_per_s: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FleetSums:
+    """Over the nodes of a region: how many take captures, how many of these have any capacity, and what they carry.
+
+    `load_*` are of all its nodes: what is recorded on them, by which `carried_mcpu` reckons.
+    """
+
+    usable: int = 0
+    sized: int = 0
+    capacity_mcpu: int = 0
+    load_mcpu: int = 0
     load_bytes_per_s: int = 0
 
 
@@ -120,7 +136,8 @@ class FleetRequest:
 class RegionState:
     """What the policy looks at. `queued`, `finalizing`: recordings that wait for a node, or have no file yet.
 
-    `refused`: requests in a row that came to nothing; `past` in order of time.
+    `sums` are over all nodes. Of `nodes` and `requests` those may be left out that are plainly at work, and not among
+    the emptiest: nothing happens to them. `refused`: requests in a row that came to nothing; `past` in order of time.
     """
 
     region: str
@@ -128,6 +145,7 @@ class RegionState:
     queued: int = 0
     finalizing: int = 0
     past: Sequence[Sample] = ()
+    sums: FleetSums = FleetSums()
     nodes: Sequence[FleetNode] = ()
     requests: Sequence[FleetRequest] = ()
     asked_at: datetime | None = None
@@ -167,23 +185,29 @@ class Evaluation:
 
 def evaluate(policy: RegionPolicy, state: RegionState, now: datetime) -> Evaluation:
     """What to do in a region at `now`."""
-    return _Region(policy, replace(state, nodes=carried(state.nodes)), now).evaluation()
+    return _Region(policy, state, now).evaluation()
 
 
-def carried(nodes: Sequence[FleetNode]) -> list[FleetNode]:
-    """The nodes with no more milli-cores than their network and disk have bytes for, by what is recorded on them now.
+def summed(nodes: Sequence[FleetNode]) -> FleetSums:
+    """The sums over all nodes of a region; `fleet_sums` in SQL is the same."""
+    recorded = FleetSums(
+        load_mcpu=sum(node.load_mcpu for node in nodes), load_bytes_per_s=sum(node.load_bytes_per_s for node in nodes)
+    )
+    sizes = [carried_mcpu(node, recorded) for node in nodes if node.is_usable]
+    return replace(recorded, usable=len(sizes), sized=sum(map(bool, sizes)), capacity_mcpu=sum(sizes))
+
+
+def carried_mcpu(node: FleetNode, sums: FleetSums) -> int:
+    """A node's milli-cores, and no more than its network and disk have bytes for, by what the region records now.
 
     So that all else need not know what runs out first.
     """
-    mcpu, bytes_per_s = sum(node.load_mcpu for node in nodes), sum(node.load_bytes_per_s for node in nodes)
+    if node.capacity_bytes_per_s is None:
+        return node.capacity_mcpu
+    mcpu, bytes_per_s = sums.load_mcpu, sums.load_bytes_per_s
     if not mcpu or not bytes_per_s:
         mcpu, bytes_per_s = USUAL.mcpu, USUAL.bytes_per_s
-    return [
-        node
-        if node.capacity_bytes_per_s is None
-        else replace(node, capacity_mcpu=min(node.capacity_mcpu, node.capacity_bytes_per_s * mcpu // bytes_per_s))
-        for node in nodes
-    ]
+    return min(node.capacity_mcpu, node.capacity_bytes_per_s * mcpu // bytes_per_s)
 
 
 class _Region:
@@ -195,15 +219,13 @@ class _Region:
         self._settled = [step for request in state.requests if (step := self._settle(request)) is not None]
         over = {id_ for step in self._settled if step.action in _CLOSING for id_ in step.node_ids}
         live = [request for request in state.requests if request.node_id not in over]
-        self._usable = [node for node in state.nodes if node.is_usable and node.id not in over]
-        here = {node.id for node in self._usable}
+        here = {node.id for node in state.nodes if node.is_usable}
         self._pending = [each for each in live if each.state is RequestState.ASKED and each.node_id not in here]
         leaving = {each.node_id for each in live if each.state is RequestState.DRAINING}
         self._draining = [node for node in state.nodes if node.id in leaving and node.is_healthy and not node.is_usable]
         self._ours = {each.node_id: each for each in live if each.state is RequestState.SEEN}
-        sizes = [node.capacity_mcpu for node in self._usable if node.capacity_mcpu]
-        self._node_mcpu = round(fmean(sizes)) if sizes else policy.node_mcpu
-        self._capacity = sum(node.capacity_mcpu for node in self._usable)
+        self._usable, self._capacity = state.sums.usable, state.sums.capacity_mcpu
+        self._node_mcpu = round(self._capacity / state.sums.sized) if state.sums.sized else policy.node_mcpu
         # somebody must make the files of what was recorded, though that takes no capacity
         self._fewest = max(policy.min_nodes, min(state.finalizing, policy.max_nodes, 1))
         horizon = timedelta(seconds=policy.lead_time_s)
@@ -212,7 +234,7 @@ class _Region:
 
     def evaluation(self) -> Evaluation:
         """The desired number first, then the steps towards it."""
-        wanted, current = self._wanted(), len(self._usable) + len(self._pending)
+        wanted, current = self._wanted(), self._usable + len(self._pending)
         # the maximum bounds what is asked for: nodes that are there and needed stay
         desired = max(self._fewest, min(wanted, max(current, self._policy.max_nodes)))
         grown = self._grow(desired)
@@ -220,7 +242,7 @@ class _Region:
             region=self._state.region,
             desired_nodes=desired,
             requested_nodes=len(self._pending),
-            observed_nodes=len(self._usable),
+            observed_nodes=self._usable,
             draining_nodes=len(self._draining),
             demand_mcpu=self._state.present.demand_mcpu,
             expected_mcpu=self._forecast.mcpu,
@@ -280,14 +302,14 @@ class _Region:
 
     def _wanted(self) -> int:
         """Nodes that should be there, were there no bounds; between growing and shrinking lies what stays as it is."""
-        current = len(self._usable) + len(self._pending)
+        current = self._usable + len(self._pending)
         missing = self._needed - self._capacity - len(self._pending) * self._node_mcpu
         if missing > 0:
             return current + math.ceil(missing / self._node_mcpu)
         return min(current, math.ceil(self._kept() / self._node_mcpu))
 
     def _grow(self, desired: int) -> list[Step]:
-        missing = desired - len(self._usable) - len(self._pending)
+        missing = desired - self._usable - len(self._pending)
         if missing <= 0:
             return []
         enough = self._needed <= self._capacity + len(self._pending) * self._node_mcpu
@@ -297,7 +319,7 @@ class _Region:
         kept = sorted(self._draining, key=lambda node: (-node.load_mcpu, node.id))[:missing]
         if kept:
             steps.append(Step(Action.UNDRAIN, reason, detail, tuple(node.id for node in kept)))
-        room = self._policy.max_nodes - len(self._usable) - len(self._pending) - len(self._draining)
+        room = self._policy.max_nodes - self._usable - len(self._pending) - len(self._draining)
         fresh = min(missing - len(kept), room)
         pause_s = self._policy.up_cooldown_s * 2 ** min(self._state.refused, MOST_DOUBLINGS)
         if fresh > 0 and self._is_over(self._state.asked_at, pause_s):
@@ -310,14 +332,16 @@ class _Region:
         rests = self._is_over(self._state.asked_at, cooldown_s) and self._is_over(self._state.drained_at, cooldown_s)
         if self._pending or self._state.queued or not rests:
             return []
-        most = min(len(self._usable) - desired, max(1, int(SHRINK_SHARE * len(self._usable))))
+        most = min(self._usable - desired, max(1, int(SHRINK_SHARE * self._usable)))
         left, kept = self._capacity, self._kept()
         chosen: list[str] = []
-        for node in sorted(self._usable, key=lambda node: (node.load_mcpu, node.id)):
+        leaving = [node for node in self._state.nodes if node.is_usable and node.id in self._ours]
+        for node in sorted(leaving, key=lambda node: (node.load_mcpu, node.id)):
             if len(chosen) >= most:
                 break
-            if node.id in self._ours and left - node.capacity_mcpu >= kept:
-                left -= node.capacity_mcpu
+            carried = carried_mcpu(node, self._state.sums)
+            if left - carried >= kept:
+                left -= carried
                 chosen.append(node.id)
         return [Step(Action.DRAIN, "surplus", self._sentence(desired), tuple(chosen))] if chosen else []
 
@@ -327,6 +351,6 @@ class _Region:
     def _sentence(self, desired: int) -> str:
         return (
             f"{self._state.present.demand_mcpu} milli-cores are wanted and {self._forecast.mcpu} expected "
-            f"({self._forecast.cause}), which needs {self._needed}; {len(self._usable)} nodes have {self._capacity}, "
+            f"({self._forecast.cause}), which needs {self._needed}; {self._usable} nodes have {self._capacity}, "
             f"{len(self._pending)} are on their way, {desired} are desired"
         )

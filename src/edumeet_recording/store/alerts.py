@@ -6,7 +6,7 @@ from datetime import datetime
 
 import asyncpg
 
-from edumeet_recording.domain.alerting import Condition, MachineState, Missing, Rule, Severity, Waiting
+from edumeet_recording.domain.alerting import FULL_PERCENT, Condition, MachineState, Missing, Rule, Severity, Waiting
 from edumeet_recording.store.db import Connection, load_queries
 from edumeet_recording.wire.scaling import AlertView
 
@@ -45,9 +45,15 @@ async def waiting(conn: Connection) -> list[Waiting]:
     return [Waiting(**dict(row)) async for row in _sql.waiting_by_region(conn)]
 
 
+async def registered(conn: Connection) -> dict[str, int]:
+    """How many FFmpeg nodes each region has."""
+    return {row["region"]: row["count"] async for row in _sql.registered_by_region(conn)}
+
+
 async def nodes(conn: Connection, now: datetime) -> list[MachineState]:
-    """All registered FFmpeg nodes."""
-    return [MachineState(**dict(row)) async for row in _sql.node_states(conn, now=now)]
+    """Registered FFmpeg nodes with anything that may be wrong."""
+    rows = _sql.node_states(conn, now=now, full_percent=FULL_PERCENT)
+    return [MachineState(**dict(row)) async for row in rows]
 
 
 async def sick_room_servers(conn: Connection) -> list[MachineState]:

@@ -124,9 +124,14 @@ async def register_ffmpeg_node(
     )
 
 
-async def snapshots(conn: Connection, node_ids: list[str] | None, now: datetime) -> list[NodeSnapshot]:
-    """What placement looks at: the registered FFmpeg nodes among `node_ids`, or all of them."""
-    return [_snapshot_of(row) async for row in _sql.node_snapshots(conn, ids=node_ids, now=now)]
+async def registered(conn: Connection) -> set[str]:
+    """Ids of the registered FFmpeg nodes."""
+    return set(await _sql.registered_nodes(conn))
+
+
+async def snapshots(conn: Connection, node_ids: Sequence[str], now: datetime) -> list[NodeSnapshot]:
+    """What placement looks at: the registered FFmpeg nodes among `node_ids`."""
+    return [_snapshot_of(row) async for row in _sql.node_snapshots(conn, ids=list(node_ids), now=now)]
 
 
 def _snapshot_of(row: asyncpg.Record) -> NodeSnapshot:

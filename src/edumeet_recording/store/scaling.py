@@ -2,11 +2,21 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
+import asyncpg
+
 from edumeet_recording.domain.forecast import Sample
-from edumeet_recording.domain.scaling import FleetNode, FleetRequest, RequestState
+from edumeet_recording.domain.price import USUAL
+from edumeet_recording.domain.scaling import (
+    CANDIDATES,
+    SHRINK_SHARE,
+    FleetNode,
+    FleetRequest,
+    FleetSums,
+    RequestState,
+)
 from edumeet_recording.store.db import Connection, load_queries
 from edumeet_recording.wire.views import ScalingEvent
 
@@ -22,26 +32,62 @@ class RecentRequests:
     refused: int = 0
 
 
-async def fleet_nodes(conn: Connection, now: datetime) -> dict[str, list[FleetNode]]:
-    """All registered FFmpeg nodes by region."""
-    found: dict[str, list[FleetNode]] = defaultdict(list)
-    async for row in _sql.fleet_nodes(conn, now=now):
-        fields = dict(row)
-        found[fields.pop("region")].append(FleetNode(**fields))
+@dataclass(slots=True)
+class RequestsOfNote:
+    """A region's open requests of which something may become, with the nodes that are there."""
+
+    requests: list[FleetRequest] = field(default_factory=list[FleetRequest])
+    nodes: list[FleetNode] = field(default_factory=list[FleetNode])
+
+
+async def fleet_sums(conn: Connection, now: datetime) -> dict[str, FleetSums]:
+    """Of each region with registered FFmpeg nodes."""
+    rows = _sql.fleet_sums(conn, now=now, usual_mcpu=USUAL.mcpu, usual_bytes_per_s=USUAL.bytes_per_s)
+    return {
+        row["region"]: FleetSums(
+            usable=row["usable"],
+            sized=row["sized"],
+            capacity_mcpu=int(row["capacity_mcpu"]),
+            load_mcpu=int(row["load_mcpu"]),
+            load_bytes_per_s=int(row["load_bytes_per_s"]),
+        )
+        async for row in rows
+    }
+
+
+async def requests_of_note(conn: Connection, provider: str, now: datetime) -> dict[str, RequestsOfNote]:
+    """What a provider was asked for, by region, but for nodes that are plainly at work: of these the emptiest."""
+    found: dict[str, RequestsOfNote] = defaultdict(RequestsOfNote)
+    async for row in _sql.requests_of_note(conn, provider=provider, share=SHRINK_SHARE, few=CANDIDATES, now=now):
+        noted = found[row["region"]]
+        noted.requests.append(FleetRequest(row["node_id"], RequestState(row["state"]), row["asked_at"]))
+        if row["is_there"]:
+            noted.nodes.append(_node_of(row))
     return found
 
 
-async def open_requests(conn: Connection, provider: str) -> dict[str, list[FleetRequest]]:
-    """Nodes that a provider was asked for and that are not closed, by region."""
-    found: dict[str, list[FleetRequest]] = defaultdict(list)
-    async for row in _sql.open_requests(conn, provider=provider):
-        found[row["region"]].append(FleetRequest(row["node_id"], RequestState(row["state"]), row["asked_at"]))
-    return found
+def _node_of(row: asyncpg.Record) -> FleetNode:
+    return FleetNode(
+        row["node_id"],
+        row["capacity_mcpu"],
+        row["load_mcpu"],
+        is_usable=row["is_usable"],
+        is_empty=row["is_empty"],
+        is_healthy=row["is_healthy"],
+        heard_at=row["last_heartbeat"],
+        capacity_bytes_per_s=row["capacity_bytes_per_s"],
+        load_bytes_per_s=row["load_bytes_per_s"],
+    )
 
 
-async def request_states(conn: Connection, node_ids: Collection[str]) -> dict[str, RequestState]:
-    """The state of those of the nodes that we have asked for."""
-    return {row["node_id"]: RequestState(row["state"]) async for row in _sql.request_states(conn, ids=list(node_ids))}
+async def asked(conn: Connection, provider: str) -> list[tuple[str, str]]:
+    """Nodes that a provider was asked for and that have not come yet: (region, id)."""
+    return [(row["region"], row["node_id"]) async for row in _sql.asked_requests(conn, provider=provider)]
+
+
+async def closed(conn: Connection, node_ids: Collection[str]) -> list[str]:
+    """Those of the nodes that we have asked for and do not want any more."""
+    return [row["node_id"] async for row in _sql.closed_requests(conn, ids=list(node_ids))]
 
 
 async def recent_requests(conn: Connection, provider: str, since: datetime) -> dict[str, RecentRequests]:

@@ -18,6 +18,7 @@ from edumeet_recording.domain.scaling import (
     RequestState,
     evaluate,
     state_after,
+    summed,
 )
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
@@ -41,7 +42,7 @@ SEEN = FleetRequest("a", RequestState.SEEN, LONG_AGO)
 
 
 def region(demand: int, *nodes: FleetNode, requests: tuple[FleetRequest, ...] = (), **more: object) -> RegionState:
-    return replace(RegionState("eu", Sample(NOW, demand), nodes=nodes, requests=requests), **more)
+    return replace(RegionState("eu", Sample(NOW, demand), sums=summed(nodes), nodes=nodes, requests=requests), **more)
 
 
 def fleet(*loads: int) -> tuple[FleetNode, ...]:
@@ -243,6 +244,17 @@ def test_shrinking_waits(reason_to_wait: dict[str, object]) -> None:
     state = region(0, *nodes, requests=ours(nodes))
     assert steps(evaluate(POLICY, state, NOW)) != []
     assert steps(evaluate(POLICY, replace(state, **reason_to_wait), NOW)) == []
+
+
+def test_nodes_that_are_plainly_at_work_need_not_be_named() -> None:
+    """The sums count them, and only the emptiest leave."""
+    nodes = fleet(500, 0, 300, 0, 400, 20)
+    gone = replace(NODE, id="gone", is_usable=False, is_healthy=False)
+    state = region(500, *nodes, gone, requests=ours((*nodes, gone)))
+    emptiest = tuple(node for node in nodes if node.load_mcpu < 300)
+    named = replace(state, nodes=(*emptiest, gone), requests=ours((*emptiest, gone)))
+    assert evaluate(POLICY, named, NOW) == evaluate(POLICY, state, NOW)
+    assert steps(evaluate(POLICY, named, NOW)) == [(Action.DRAIN, "surplus", ("n1",))]
 
 
 def test_every_step_leads_on_and_only_closed_requests_are_final() -> None:

@@ -19,6 +19,7 @@ from edumeet_recording.domain.scaling import (
     RequestState,
     evaluate,
     state_after,
+    summed,
 )
 
 BEGIN = datetime(2026, 11, 23, 8, tzinfo=UTC)
@@ -64,6 +65,7 @@ class Fleet:
             "eu",
             present,
             past=tuple(self.past),
+            sums=summed(nodes),
             nodes=nodes,
             requests=[
                 FleetRequest(name, state, self.asked[name]) for name, state in self.states.items() if state in OPEN

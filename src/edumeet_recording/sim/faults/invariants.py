@@ -86,7 +86,8 @@ async def _rows(deployment: Deployment) -> list[str]:
     """Captures that live though every job is over, and what nodes are promised all the same."""
     async with open_pool(deployment.dsn, 2) as pool, pool.acquire() as connection:
         live = {name: await captures.live_of_node(connection, name) for name in deployment.nodes}
-        fleet = await nodes.snapshots(connection, None, datetime.fromtimestamp(time.time_ns() / 1e9, UTC))
+        registered = await nodes.registered(connection)
+        fleet = await nodes.snapshots(connection, sorted(registered), datetime.fromtimestamp(time.time_ns() / 1e9, UTC))
     return [
         *(f"{name} still has capture {capture.id} ({capture.state})" for name, its in live.items() for capture in its),
         *(f"{node.id} is promised {node.load_mcpu} milli-cores for nothing" for node in fleet if node.load_mcpu),

@@ -25,6 +25,7 @@ from edumeet_recording.domain.scaling import (
     Step,
     evaluate,
     state_after,
+    summed,
 )
 from edumeet_recording.sim.fleet.day import DAY_S, Crowd, Region, Session
 from edumeet_recording.sim.fleet.measure import Sample
@@ -205,24 +206,26 @@ class VirtualRegion:
         (since, _), *_ = forecast.spans(
             present.at, timedelta(seconds=policy.lead_time_s), timedelta(seconds=policy.shrink_after_s)
         )
+        there = [
+            FleetNode(
+                each.id,
+                policy.node_mcpu,
+                len(each.sessions) * SESSION_MCPU,
+                is_usable=each.is_usable,
+                is_empty=not each.sessions and now_s >= each.drained_s + EMPTIED_S,
+                is_healthy=not each.is_lost,
+                heard_at=present.at,
+            )
+            for each in nodes
+            if each.ready_s <= now_s
+        ]
         return RegionState(
             self._region.name,
             present,
             queued=len(self._waiting),
             past=self._history[bisect_left(self._history, since, key=lambda each: each.at) :],
-            nodes=[
-                FleetNode(
-                    each.id,
-                    policy.node_mcpu,
-                    len(each.sessions) * SESSION_MCPU,
-                    is_usable=each.is_usable,
-                    is_empty=not each.sessions and now_s >= each.drained_s + EMPTIED_S,
-                    is_healthy=not each.is_lost,
-                    heard_at=present.at,
-                )
-                for each in nodes
-                if each.ready_s <= now_s
-            ],
+            sums=summed(there),
+            nodes=there,
             requests=[
                 FleetRequest(each.id, each.state, MIDNIGHT + timedelta(seconds=each.asked_s), each.is_lost)
                 for each in nodes

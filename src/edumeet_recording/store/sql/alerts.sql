@@ -4,13 +4,20 @@ SELECT region, count(*) AS count, min(created_at) AS since FROM recording_jobs
 WHERE status = 'pending' AND reason = 'no_capacity'
 GROUP BY region;
 
+-- name: registered_by_region
+-- How many FFmpeg nodes are registered: a region is lost when none of them lives.
+SELECT region, count(*) AS count FROM ffmpeg_nodes WHERE deregistered_at IS NULL GROUP BY region;
+
 -- name: node_states
--- All registered FFmpeg nodes, with what may be wrong with them: a region is lost when none of its nodes lives.
-SELECT id, region, is_healthy, last_heartbeat AS heard_at, health_reason, load ->> 'refusal' AS refusal,
-    coalesce((load ->> 'diskUsedPercent')::real, 0) AS disk_used_percent,
-    CASE WHEN quarantined_until > :now THEN coalesce(quarantine_reason, 'it keeps failing') END AS quarantine
-FROM ffmpeg_nodes
-WHERE deregistered_at IS NULL
+-- Registered FFmpeg nodes with anything that may be wrong.
+SELECT * FROM (
+    SELECT id, region, is_healthy, last_heartbeat AS heard_at, health_reason, load ->> 'refusal' AS refusal,
+        coalesce((load ->> 'diskUsedPercent')::real, 0) AS disk_used_percent,
+        CASE WHEN quarantined_until > :now THEN coalesce(quarantine_reason, 'it keeps failing') END AS quarantine
+    FROM ffmpeg_nodes
+    WHERE deregistered_at IS NULL
+) node
+WHERE NOT is_healthy OR refusal IS NOT NULL OR disk_used_percent >= :full_percent OR quarantine IS NOT NULL
 ORDER BY id;
 
 -- name: room_server_states

@@ -38,14 +38,18 @@ ON CONFLICT (id) DO UPDATE SET
     processing_slots = excluded.processing_slots, token_sha256 = excluded.token_sha256, deregistered_at = NULL
 RETURNING xmax = 0;
 
+-- name: registered_nodes$
+-- Every FFmpeg node that is registered, in one value: that costs less than a row each.
+SELECT coalesce(array_agg(id), '{}') FROM ffmpeg_nodes WHERE deregistered_at IS NULL;
+
 -- name: node_snapshots
--- What placement looks at, of some nodes or of all.
+-- What placement looks at, of some nodes.
 SELECT id, region, is_healthy, health_reason, is_draining, accepts_captures, capacity_mcpu, load_mcpu,
     capacity_bytes_per_s, load_bytes_per_s, failure_domain, storages, codecs,
     coalesce((specs ->> 'hasGPU')::boolean, false) AS has_gpu, load ->> 'refusal' AS refusal,
     coalesce(quarantined_until > :now, false) AS is_quarantined
 FROM ffmpeg_nodes
-WHERE deregistered_at IS NULL AND (:ids::text[] IS NULL OR id = ANY(:ids));
+WHERE deregistered_at IS NULL AND id = ANY(:ids);
 
 -- name: claim_capacity$
 -- The guarded claim: promised only where it still fits, so that two replicas cannot oversell a node.

@@ -1,27 +1,64 @@
--- name: fleet_nodes
--- Registered FFmpeg nodes as autoscaling sees them; empty: no capture, no finalization and no tape is left on it.
-SELECT n.region, n.id, n.capacity_mcpu, n.load_mcpu, n.capacity_bytes_per_s, n.load_bytes_per_s, n.is_healthy, n.last_heartbeat AS heard_at,
-    n.is_healthy AND NOT n.is_draining AND n.accepts_captures
-        AND (n.quarantined_until IS NULL OR n.quarantined_until <= :now) AS is_usable,
-    coalesce((n.load ->> 'spoolBytes')::bigint, 0) = 0 AND busy.id IS NULL AS is_empty
-FROM ffmpeg_nodes n
-LEFT JOIN (
-    SELECT node_id AS id FROM captures WHERE state IN ('assigned', 'prepared', 'forwarding', 'receiving')
-    UNION
-    SELECT processing_node_id FROM recording_jobs WHERE status = 'processing'
-) busy ON busy.id = n.id
-WHERE n.deregistered_at IS NULL
-ORDER BY n.id;
+-- name: fleet_sums
+-- Of each region, over its registered FFmpeg nodes: how many take captures, what these carry by what is recorded now
+-- (`carried_mcpu` in Python is the same), and what is recorded.
+WITH node AS (
+    SELECT region, capacity_mcpu, capacity_bytes_per_s, load_mcpu, load_bytes_per_s,
+        is_healthy AND NOT is_draining AND accepts_captures
+            AND (quarantined_until IS NULL OR quarantined_until <= :now) AS is_usable
+    FROM ffmpeg_nodes WHERE deregistered_at IS NULL
+), recorded AS (
+    SELECT region, sum(load_mcpu) AS mcpu, sum(load_bytes_per_s) AS bytes_per_s,
+        sum(load_mcpu) > 0 AND sum(load_bytes_per_s) > 0 AS is_known
+    FROM node GROUP BY region
+), carried AS (
+    SELECT region, is_usable, least(capacity_mcpu, div(
+        capacity_bytes_per_s * CASE WHEN is_known THEN mcpu ELSE :usual_mcpu::bigint END,
+        CASE WHEN is_known THEN bytes_per_s ELSE :usual_bytes_per_s::bigint END)) AS mcpu
+    FROM node JOIN recorded USING (region)
+)
+SELECT region, usable, sized, capacity_mcpu, mcpu AS load_mcpu, bytes_per_s AS load_bytes_per_s
+FROM recorded JOIN (
+    SELECT region, count(*) FILTER (WHERE is_usable) AS usable, count(*) FILTER (WHERE is_usable AND mcpu > 0) AS sized,
+        coalesce(sum(mcpu) FILTER (WHERE is_usable), 0) AS capacity_mcpu
+    FROM carried GROUP BY region
+) sums USING (region);
 
--- name: open_requests
--- Nodes that were asked for and have not been closed.
-SELECT region, node_id, state, asked_at FROM fleet_requests
-WHERE provider = :provider AND ended_at IS NULL
+-- name: requests_of_note
+-- Nodes that were asked for and have not been closed, each with what has become of it. Of those that are at work only the
+-- emptiest of each region, who could leave. Empty: no capture, no finalization and no tape is left on one that leaves.
+WITH asked AS (
+    SELECT r.region, r.node_id, r.state, r.asked_at, n.id IS NOT NULL AS is_there, n.is_healthy, n.last_heartbeat,
+        n.capacity_mcpu, n.load_mcpu, n.capacity_bytes_per_s, n.load_bytes_per_s, n.load,
+        coalesce(n.is_healthy AND NOT n.is_draining AND n.accepts_captures
+            AND (n.quarantined_until IS NULL OR n.quarantined_until <= :now), false) AS is_usable
+    FROM fleet_requests r
+    LEFT JOIN ffmpeg_nodes n ON n.id = r.node_id AND n.region = r.region AND n.deregistered_at IS NULL
+    WHERE r.provider = :provider AND r.ended_at IS NULL
+), at_work AS (
+    SELECT node_id, row_number() OVER (PARTITION BY region ORDER BY load_mcpu, node_id) AS place,
+        :share::float8 * count(*) OVER (PARTITION BY region) AS share
+    FROM asked WHERE state = 'seen' AND is_usable
+)
+SELECT region, node_id, state, asked_at, is_there, capacity_mcpu, load_mcpu, capacity_bytes_per_s, load_bytes_per_s,
+    is_healthy, last_heartbeat, is_usable, CASE WHEN state = 'draining' THEN
+        coalesce((load ->> 'spoolBytes')::bigint, 0) = 0
+        AND NOT EXISTS (
+            SELECT FROM captures c
+            WHERE c.node_id = asked.node_id AND c.state IN ('assigned', 'prepared', 'forwarding', 'receiving'))
+        AND NOT EXISTS (
+            SELECT FROM recording_jobs j WHERE j.status = 'processing' AND j.processing_node_id = asked.node_id)
+    ELSE false END AS is_empty
+FROM asked LEFT JOIN at_work USING (node_id)
+WHERE state <> 'seen' OR is_healthy IS NOT TRUE OR place <= greatest(:few::integer, share)
 ORDER BY asked_at, node_id;
 
--- name: request_states
--- The state of each of these nodes that we have asked for.
-SELECT node_id, state FROM fleet_requests WHERE node_id = ANY(:ids);
+-- name: asked_requests
+-- Nodes that were asked for and have not come yet.
+SELECT region, node_id FROM fleet_requests WHERE provider = :provider AND state = 'asked' ORDER BY asked_at, node_id;
+
+-- name: closed_requests
+-- Those of the nodes that we have asked for and do not want any more.
+SELECT node_id FROM fleet_requests WHERE node_id = ANY(:ids) AND ended_at IS NOT NULL;
 
 -- name: recent_requests
 -- When each region last asked and drained, and how many in a row came to nothing since one arrived.
