@@ -17,6 +17,7 @@ from edumeet_recording.api import (
     nodes,
     recordings,
     reference,
+    replicas,
     reports,
     scaling,
     tenants,
@@ -47,7 +48,21 @@ def bare_app() -> FastAPI:
     app = FastAPI(
         title="eduMEET Recording Orchestrator", version=VERSION, description=DESCRIPTION, docs_url=None, redoc_url=None
     )
-    for part in (recordings, reports, downloads, nodes, metrics, scaling, health, links, watch, webhooks, tenants):
+    parts = (
+        recordings,
+        reports,
+        downloads,
+        nodes,
+        replicas,
+        metrics,
+        scaling,
+        health,
+        links,
+        watch,
+        webhooks,
+        tenants,
+    )
+    for part in parts:
         app.include_router(part.router)
     app.openapi = lambda: openapi_of(app)
 

@@ -19,6 +19,7 @@ from edumeet_recording.domain.errors import Conflict
 from edumeet_recording.domain.job import JobStatus
 from edumeet_recording.wire.events import RecordingsFilter
 from edumeet_recording.wire.http import RegisterFFmpegNode, RegisterRoomServer, StartRecording, TenantLimits
+from edumeet_recording.wire.replicas import ReplicaList, ReplicaView
 from edumeet_recording.wire.scaling import (
     AlertPage,
     AlertView,
@@ -212,6 +213,10 @@ class RecordingClient:
     async def deregister(self, node_id: str) -> None:
         """Take a node out of service."""
         await self._connection.request("DELETE", f"/api/nodes/{_segment(node_id)}")
+
+    async def replicas(self) -> tuple[ReplicaView, ...]:
+        """The orchestrators that serve, and who of them leads."""
+        return (await self._send(ReplicaList, "GET", "/api/replicas")).items
 
     async def tenants(self) -> tuple[TenantView, ...]:
         """Tenants that have limits."""

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from edumeet_recording.store.db import Connection, load_queries
 from edumeet_recording.store.nodes import NodeKind
+from edumeet_recording.wire.replicas import ReplicaView
 
 _sql = load_queries("replicas")
 
@@ -16,6 +17,11 @@ async def seen(conn: Connection, replica: str, url: str, now: datetime) -> None:
 async def living(conn: Connection, since: datetime) -> set[str]:
     """Ids of the replicas that were seen since then."""
     return {row["id"] async for row in _sql.living_replicas(conn, since=since)}
+
+
+async def shown(conn: Connection, since: datetime) -> list[ReplicaView]:
+    """The replicas that were seen since then, the oldest first."""
+    return [ReplicaView(**dict(row)) async for row in _sql.shown_replicas(conn, since=since)]
 
 
 async def left(conn: Connection, replica: str) -> None:

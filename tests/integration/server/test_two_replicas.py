@@ -44,6 +44,11 @@ async def test_started_at_one_recorded_by_the_others_node_seen_at_both(
     assert sorted([(await each.client.ready()).leads for each in two]) == [False, True]
     async with node(at_other, "node-1") as linked:
         await eventually(lambda: healthy(one, "node-1"), timeout=10)
+        shown = [(each.url, each.leads, each.ffmpeg_nodes) for each in await one.replicas()]
+        assert shown == [
+            (at_one.url, (await one.ready()).leads, 0),
+            (at_other.url, (await at_other.client.ready()).leads, 1),
+        ]
         job_id = (await one.start(start_body("peer-1"))).job_id
         (capture,) = await eventually(lambda: linked.wanted, timeout=10)
         await linked.prepare(capture, first_packet_at=time.time())

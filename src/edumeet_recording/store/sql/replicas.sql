@@ -7,6 +7,15 @@ ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at;
 -- Who was seen lately.
 SELECT id FROM replicas WHERE seen_at > :since;
 
+-- name: shown_replicas
+-- Who was seen lately, who of them was elected last, and how many links each holds.
+SELECT r.id, r.url, r.started_at, r.seen_at, r.id IS NOT DISTINCT FROM (SELECT replica FROM leadership) AS leads,
+    (SELECT count(*) FROM ffmpeg_nodes WHERE linked_replica = r.id AND deregistered_at IS NULL) AS ffmpeg_nodes,
+    (SELECT count(*) FROM room_servers WHERE linked_replica = r.id AND deregistered_at IS NULL) AS room_servers
+FROM replicas r
+WHERE r.seen_at > :since
+ORDER BY r.started_at, r.id;
+
 -- name: forget_replica!
 -- A replica ends, and has closed its links.
 DELETE FROM replicas WHERE id = :id;
