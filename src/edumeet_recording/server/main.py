@@ -83,8 +83,31 @@ async def run_orchestrator(
 ) -> None:
     """Serve until `stop` is set; `started` is called with the API's URL once it answers.
 
-    Raises `Unavailable` where there is no database to start with, and `LoopBroken` when a loop fails for good.
+    Raises `Unavailable` where there is no database to start with. When a loop fails for good it sets `stop` itself,
+    ends as it does otherwise, and then raises `LoopBroken`.
     """
+    failures: list[Exception] = []
+    try:
+        await _orchestrate(settings, stop, started, failures)
+    finally:
+        if failures:
+            raise failures[0]
+
+
+async def _orchestrate(
+    settings: OrchestratorSettings,
+    stop: asyncio.Event,
+    started: Callable[[str], None] | None,
+    failures: list[Exception],
+) -> None:
+    async def in_background(work: Awaitable[None]) -> None:
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - raised at the end
+            log.critical("cannot_go_on", reason=str(error))
+            failures.append(error)
+            stop.set()
+
     async with AsyncExitStack() as stack:
         listening = stack.enter_context(_listen(settings))
         dsn = await stack.enter_async_context(database(settings.database_url.get_secret_value(), settings.state_dir))
@@ -133,7 +156,7 @@ async def run_orchestrator(
             loops = _loops(parts, forwarding, autoscaler)
             _subscribe(subscriptions, listener, loops, parts)
             background = [notifier.run(), listener.run(), parts.leadership.run(), *(loop.run() for loop in loops)]
-            running = [tasks.create_task(work) for work in background]
+            running = [tasks.create_task(in_background(work)) for work in background]
             await _serve_api(parts, autoscaler, listening, stop, started)
             await provider.aclose()
             forwarding.close()
@@ -216,6 +239,8 @@ def _subscribe(stack: ExitStack, listener: Listener, loops: list[Loop], parts: _
     stack.enter_context(listener.subscribe(Channel.NODE, parts.node_links.wake))
     stack.enter_context(listener.subscribe(Channel.NODE, parts.fleet.changed))
     stack.enter_context(listener.subscribe(Channel.FLEET, parts.fleet.changed_now))
+    for channel in (Channel.NODE, Channel.FLEET):
+        stack.enter_context(listener.subscribe(channel, parts.watch.node_changed))
     for channel, names in WOKEN_BY.items():
         for name in names:
             stack.enter_context(listener.subscribe(channel, named[name].hint))

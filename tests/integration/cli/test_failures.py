@@ -115,11 +115,32 @@ run_until_signalled(work)
 """
 
 
+BREAKS = """
+import asyncio, threading
+from edumeet_recording.cli import running
+from edumeet_recording.telemetry import configure_logging
+
+async def work(stop):
+    print("up", flush=True)
+    stop.set()
+    try:
+        await asyncio.sleep(60)
+    finally:
+        if HOLDS:
+            await asyncio.to_thread(threading.Event().wait)
+        raise ValueError("a defect")
+
+running.CLEAN_END_S, running.LAST_RESORT_S = 0.2, 2
+configure_logging("info", "console")
+running.run_until_signalled(work)
+"""
+
+
 @asynccontextmanager
-async def hanging() -> AsyncGenerator[asyncio.subprocess.Process]:
+async def hanging(script: str = HANGS) -> AsyncGenerator[asyncio.subprocess.Process]:
     """A process that has come up, and will not end in time when it is asked to."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", HANGS, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     try:
         await said(process, b"up")
@@ -153,3 +174,12 @@ async def test_what_does_not_end_is_cut_off() -> None:
             assert await process.wait() == 0
         assert process.stderr is not None
         assert b"did not end in time" in await process.stderr.read()
+
+
+@pytest.mark.parametrize(("holds", "told"), [(False, "ValueError: a defect"), (True, "Timeout (0:00:02)!")])
+async def test_what_cannot_go_on_ends_as_a_failure_even_where_its_end_hangs(holds: bool, told: str) -> None:
+    async with hanging(BREAKS.replace("HOLDS", str(holds))) as process:
+        async with asyncio.timeout(10):
+            assert await process.wait() == 1
+        assert process.stderr is not None
+        assert told in (await process.stderr.read()).decode()
