@@ -3,22 +3,32 @@
 import asyncio
 import socket
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from typing import Any
 
 import uvicorn
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.frames import Frame
+from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 
 GRACE_S = 3
 LISTENING = "edumeet.listening"
 """Extension of a WebSocket's scope: its `listen` takes a function that gets text messages before they are received, and
 says of each whether that was all."""
+WRITING = "edumeet.writing"
+"""Extension of a WebSocket's scope: its `write` sends a text at once, or says that it must wait, or is too late."""
+
+
+@lru_cache(maxsize=4)
+def _frame_of(text: str) -> bytes:
+    """A text message as a server sends it (RFC 6455 §5.2), made once for all who get the same, one after the other."""
+    return Frame(Opcode.TEXT, text.encode()).serialize(mask=False)
 
 
 class _WebSockets(WebSocketsSansIOProtocol):
-    """uvicorn's, with which an app may listen: what thousands of nodes say each second needs no task's turn then.
+    """uvicorn's, with which an app may listen and write directly: what thousands say or hear each second needs no task's
+    turn then.
 
     Messages keep their order: one is heard only where none before it waits to be received.
     """
@@ -29,7 +39,11 @@ class _WebSockets(WebSocketsSansIOProtocol):
         """Offer it to the app, which runs later."""
         super().handle_connect(event)
         if not self.close_sent:
-            self.scope.setdefault("extensions", {})[LISTENING] = {"listen": self._listen}
+            offered: dict[str, dict[object, object]] = {
+                LISTENING: {"listen": self._listen},
+                WRITING: {"write": self._write},
+            }
+            self.scope.setdefault("extensions", {}).update(offered)
 
     def handle_text(self, event: Frame) -> None:
         """Have it heard, else received."""
@@ -45,6 +59,13 @@ class _WebSockets(WebSocketsSansIOProtocol):
 
     def _listen(self, hear: Callable[[str], bool]) -> None:
         self._hear = hear
+
+    def _write(self, text: str) -> bool:
+        there = self.handshake_complete and not self.close_sent and not self.transport.is_closing()
+        if not there or not self.writable.is_set():
+            return False
+        self.transport.write(_frame_of(text))
+        return True
 
 
 class _Server(uvicorn.Server):
@@ -71,8 +92,14 @@ async def serve(app: Any, listening: socket.socket, stop: asyncio.Event, answers
 
     `answers` is called once requests are answered. WebSocket deflate is off: it costs more CPU than it saves here.
     """
+
+    async def quietly(scope: Any, receive: Any, send: Any) -> None:
+        # cancelled at the end: uvicorn would log a traceback for each of thousands of links, which takes minutes
+        with suppress(asyncio.CancelledError):
+            await app(scope, receive, send)
+
     config = uvicorn.Config(
-        app,
+        quietly,
         log_config=None,
         access_log=False,
         ws=_WebSockets,

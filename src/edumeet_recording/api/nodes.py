@@ -4,9 +4,11 @@ import hmac
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi.responses import StreamingResponse
 from pydantic import AfterValidator
 
 from edumeet_recording.api.deps import ApiDeps, Deps, NodesAdmin, NodesReader, NodeToken
+from edumeet_recording.api.node_pages import pages_of_nodes, written
 from edumeet_recording.api.node_urls import check_node_url
 from edumeet_recording.domain.errors import NotFound, Unauthenticated
 from edumeet_recording.domain.failure_domain import FailureDomain
@@ -78,11 +80,11 @@ async def ffmpeg_node_heartbeat(
     return await deps.commands.node_heartbeat(body.node_id, body)
 
 
-@router.get("")
-async def list_nodes(deps: Deps, caller: NodesReader) -> NodeList:  # noqa: ARG001 - the scope is the check
+@router.get("", response_model=NodeList)
+async def list_nodes(deps: Deps, caller: NodesReader) -> Response:  # noqa: ARG001 - the scope is the check
     """All registered room servers and FFmpeg nodes."""
-    async with deps.reading() as conn:
-        return NodeList(items=tuple(await views.nodes(conn)))
+    pieces = await written(NodeList(items=()), pages_of_nodes(deps))
+    return StreamingResponse(pieces, media_type="application/json")
 
 
 @router.get("/{nodeId}")
@@ -142,7 +144,7 @@ def _answer(registered: Registered, response: Response) -> RegisteredNode:
 
 async def _node(deps: ApiDeps, node_id: str) -> Node:
     async with deps.reading() as conn:
-        found = await views.nodes(conn, node_id)
-    if not found:
+        found = await views.node(conn, node_id)
+    if found is None:
         raise NotFound(f"there is no node {node_id}")
-    return found[0]
+    return found

@@ -1,7 +1,7 @@
 """The watchers' WebSocket: one session reads subscriptions and sends what the hub delivers; `wire/events.py`."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
@@ -14,6 +14,7 @@ from edumeet_recording.api.auth import Principal, Scope
 from edumeet_recording.api.deps import ApiDeps, deps_of
 from edumeet_recording.api.errors import problem_of
 from edumeet_recording.api.links import GOING_AWAY, bearer_of
+from edumeet_recording.api.node_pages import pages_of_nodes, written
 from edumeet_recording.api.watch_hub import (
     Follower,
     Mailbox,
@@ -25,6 +26,7 @@ from edumeet_recording.api.watch_hub import (
 )
 from edumeet_recording.domain.errors import InvalidRequest, OrchestratorError, Unauthenticated
 from edumeet_recording.store import views
+from edumeet_recording.web import WRITING
 from edumeet_recording.wire.events import (
     WATCHER_MESSAGE,
     Auth,
@@ -46,7 +48,7 @@ from edumeet_recording.wire.events import (
     WatcherMessage,
     WatchError,
 )
-from edumeet_recording.wire.views import Recording
+from edumeet_recording.wire.views import Node, Recording
 
 AUTH_TIMEOUT_S = 10.0
 LONGEST_SESSION_S = 86400.0
@@ -121,7 +123,7 @@ class _Session:
         self._socket = socket
         self._deps = deps
         self._caller = caller
-        self._mailbox = Mailbox()
+        self._mailbox = Mailbox(socket.scope.get("extensions", {}).get(WRITING, {}).get("write"))
         self._followers: dict[Topic, Follower] = {}
 
     async def run(self) -> NoReturn:
@@ -229,12 +231,16 @@ class _Session:
         self._permit("nodes")
         follower = NodesFollower(self._mailbox, wanted=asked.filter)
         self._follow("nodes", follower)
-        counter = self._deps.watch.counter
-        async with self._deps.reading() as conn:
-            nodes = await views.nodes(conn)
-        self._deps.watch.prime_nodes(nodes)
-        fitting = tuple(node for node in nodes if follower.wants(node))
-        follower.open([to_text(NodesSnapshot(seq=counter, items=fitting))])
+        snapshot, everything = NodesSnapshot(seq=self._deps.watch.counter, items=()), list[Node]()
+
+        async def fitting() -> AsyncGenerator[Sequence[Node]]:
+            async for page in pages_of_nodes(self._deps):
+                everything.extend(page)
+                yield [node for node in page if follower.wants(node)]
+
+        text = "".join([piece async for piece in await written(snapshot, fitting())])
+        self._deps.watch.prime_nodes(everything)
+        follower.open([text])
 
     async def _follow_metrics(self) -> None:
         self._permit("metrics")

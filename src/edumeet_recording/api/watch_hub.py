@@ -2,12 +2,13 @@
 
 import asyncio
 import random
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from pydantic import BaseModel
 
+from edumeet_recording.api.node_news import NodeNews
 from edumeet_recording.domain.errors import Unavailable
 from edumeet_recording.domain.job import JobStatus
 from edumeet_recording.store import event_feed, views
@@ -25,14 +26,10 @@ from edumeet_recording.wire.views import Node, Recording
 
 MAILBOX_MESSAGES = 256
 EVENTS_A_READ = 500
+DELIVERED_AT_ONCE = 250
+"""Watchers that are sent a message before others have their turn."""
 RESUMABLE_EVENTS = 200
 START_TIMEOUT_S = 5.0
-LOADS_EVERY = 10
-"""Ticks between looks at what nodes measure, for that always changes: of 10,000 nodes these are 10,000 deltas."""
-
-NodeKey = tuple[str, str]
-_HEARTBEAT = frozenset({"last_heartbeat"})
-_MEASURED = frozenset({"load"})
 
 
 def to_text(message: BaseModel) -> str:
@@ -41,22 +38,34 @@ def to_text(message: BaseModel) -> str:
 
 
 class Mailbox:
-    """What is still to be sent to one watcher; bounded, so that a slow one costs nobody else anything."""
+    """What is still to be sent to one watcher; bounded, so that a slow one costs nobody else anything.
 
-    def __init__(self) -> None:
+    `write` sends a message at once, or is False: while nothing waits, messages need not go through here.
+    """
+
+    def __init__(self, write: Callable[[str], bool] | None = None) -> None:
+        self._write = write
+        self._is_idle = False
         self._messages: asyncio.Queue[str] = asyncio.Queue(MAILBOX_MESSAGES)
         self.overflowed = asyncio.Event()
 
     def put(self, text: str) -> None:
-        """Send soon; a full mailbox sets `overflowed` and its watcher is dropped."""
+        """Send now or soon; a full mailbox sets `overflowed` and its watcher is dropped."""
+        if self._is_idle and self._write is not None and self._write(text):
+            return
+        self._is_idle = False
         try:
             self._messages.put_nowait(text)
         except asyncio.QueueFull:
             self.overflowed.set()
 
     async def get(self) -> str:
-        """The next message to send."""
-        return await self._messages.get()
+        """The next message to send; who asks for it has sent the one before."""
+        self._is_idle = self._messages.empty()
+        try:
+            return await self._messages.get()
+        finally:
+            self._is_idle = False
 
 
 @dataclass(eq=False, slots=True)
@@ -152,7 +161,7 @@ class WatchHub:
         self._followers: set[Follower] = set()
         self._sessions: set[asyncio.Event] = set()
         self._counter = 0
-        self._nodes: dict[NodeKey, Node] | None = None
+        self._nodes = NodeNews()
         self._scaling_position = 0
 
     @property
@@ -218,10 +227,13 @@ class WatchHub:
         known = {each.job_id: each for each in recordings}
         return [to_text(_delta(each, known)) for each in fed]
 
-    def prime_nodes(self, nodes: Iterable[Node]) -> None:
-        """Nodes that a watcher has just been sent: only what changes after is a delta."""
-        if self._nodes is None:
-            self._nodes = _by_key(nodes)
+    def prime_nodes(self, everything: Iterable[Node]) -> None:
+        """All nodes, as a watcher has just been sent them: only what changes after is a delta."""
+        self._nodes.prime(everything, self._counter)
+
+    def node_changed(self, node_id: str) -> None:
+        """Tell soon how this FFmpeg node is now."""
+        self._nodes.heard(node_id)
 
     def prime_scaling(self, position: int) -> None:
         """A watcher has just been sent the decisions up to `position`."""
@@ -237,20 +249,18 @@ class WatchHub:
                 followers = [each for each in self._followers if isinstance(each, RecordingsFollower)]
                 job_ids = list({each.event.job_id for each in fed}) if followers else []
                 recordings = await views.recordings(conn, job_ids, None) if job_ids else []
-            self._deliver_events(fed, {each.job_id: each for each in recordings}, followers)
+            await self._deliver_events(fed, {each.job_id: each for each in recordings}, followers)
             more = len(fed) >= EVENTS_A_READ
         if self._feed.caught_up:
             self._started.set()
 
-    def _deliver_events(
+    async def _deliver_events(
         self, fed: list[FedEvent], recordings: dict[str, Recording], followers: list[RecordingsFollower]
     ) -> None:
         for each in fed:
             wanting = [follower for follower in followers if follower.wants(each)]
             if wanting:
-                text = to_text(_delta(each, recordings))
-                for follower in wanting:
-                    follower.deliver(text)
+                await self._deliver(to_text(_delta(each, recordings)), wanting)
 
     async def fleet_tick(self) -> None:
         """Deliver to those who follow them: the numbers, nodes that changed, new decisions of the autoscaler."""
@@ -258,56 +268,32 @@ class WatchHub:
         nodes = [each for each in self._followers if isinstance(each, NodesFollower)]
         scaling = [each for each in self._followers if isinstance(each, ScalingFollower)]
         if not nodes:
-            self._nodes = None
+            self._nodes.forget()
         if not (metrics or nodes or scaling):
             return
         async with mapped_errors(), self._pool.acquire() as conn:
             now = await views.metrics_now(conn) if metrics else None
-            fleet = await views.nodes(conn) if nodes else []
+            news = await self._nodes.look(conn, self._counter + 1) if self._nodes.is_primed else []
             alerts = await views.scaling_events_after(conn, self._scaling_position, most=100) if scaling else []
         self._counter += 1
         if now is not None:
-            text = to_text(MetricsDelta(seq=self._counter, metrics=now))
-            for follower in metrics:
-                follower.deliver(text)
-        if nodes:
-            self._deliver_nodes(fleet, nodes)
+            await self._deliver(to_text(MetricsDelta(seq=self._counter, metrics=now)), metrics)
+        for known, node in news:
+            wanting = [each for each in nodes if each.wants(known)]
+            await self._deliver(to_text(NodesDelta(seq=self._counter, id=known.id, node=node)), wanting)
         for alert in alerts:
-            text = to_text(ScalingAlertDelta(seq=alert.id, alert=alert))
-            for follower in scaling:
-                if alert.id > follower.floor:
-                    follower.deliver(text)
+            wanting = [each for each in scaling if alert.id > each.floor]
+            await self._deliver(to_text(ScalingAlertDelta(seq=alert.id, alert=alert)), wanting)
             self._scaling_position = alert.id
 
-    def _deliver_nodes(self, fleet: list[Node], followers: list[NodesFollower]) -> None:
-        told, now = self._nodes or {}, _by_key(fleet)
-        for key in changed_nodes(told, now, loads=self._counter % LOADS_EVERY == 0):
-            new = now.get(key)
-            known = new or told[key]
-            text = to_text(NodesDelta(seq=self._counter, id=known.id, node=new))
-            for follower in followers:
-                if follower.wants(known):
+    async def _deliver(self, text: str, followers: Sequence[Follower]) -> None:
+        """Send a message to many, some at a time; to none that has gone meanwhile."""
+        for start in range(0, len(followers), DELIVERED_AT_ONCE):
+            for follower in followers[start : start + DELIVERED_AT_ONCE]:
+                if follower in self._followers:
                     follower.deliver(text)
-            if new is None:
-                del told[key]
-            else:
-                told[key] = new
-        self._nodes = told
+            await asyncio.sleep(0)
 
 
 def _delta(fed: FedEvent, recordings: dict[str, Recording]) -> RecordingDelta:
     return RecordingDelta(seq=fed.event.id, event=fed.event, recording=recordings.get(fed.event.job_id))
-
-
-def _by_key(nodes: Iterable[Node]) -> dict[NodeKey, Node]:
-    return {(node.kind, node.id): node for node in nodes}
-
-
-def changed_nodes(told: Mapping[NodeKey, Node], now: Mapping[NodeKey, Node], *, loads: bool) -> list[NodeKey]:
-    """Which nodes are not as they were last told: a heartbeat is no change, and what is measured only with `loads`."""
-    unheard = _HEARTBEAT if loads else _HEARTBEAT | _MEASURED
-
-    def look(node: Node | None) -> list[tuple[str, object]] | None:
-        return node and [(name, value) for name, value in node if name not in unheard]
-
-    return sorted(key for key in told.keys() | now.keys() if look(told.get(key)) != look(now.get(key)))

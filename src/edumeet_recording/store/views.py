@@ -150,10 +150,20 @@ async def events_of_job(conn: Connection, job_id: str, *, after: int, most: int)
     return [event_of(row) async for row in _sql.events_of_job(conn, job_id=job_id, after=after, most=most)]
 
 
-async def nodes(conn: Connection, node_id: str | None = None) -> list[Node]:
-    """All registered room servers and FFmpeg nodes, or those with the id `node_id`."""
-    rooms = [_room_server_of(row) async for row in _sql.all_room_servers(conn, id=node_id)]
-    return [*rooms, *[_ffmpeg_node_of(row) async for row in _sql.all_ffmpeg_nodes(conn, id=node_id)]]
+async def node(conn: Connection, node_id: str) -> Node | None:
+    """The registered room server or FFmpeg node of that id."""
+    found = [*await room_servers(conn, node_id), *await ffmpeg_nodes(conn, [node_id])]
+    return found[0] if found else None
+
+
+async def room_servers(conn: Connection, server_id: str | None = None) -> list[RoomServerView]:
+    """All registered room servers, or the one with the id `server_id`."""
+    return [_room_server_of(row) async for row in _sql.room_servers(conn, id=server_id)]
+
+
+async def ffmpeg_nodes(conn: Connection, node_ids: Sequence[str]) -> list[FFmpegNodeView]:
+    """The registered FFmpeg nodes among `node_ids`."""
+    return [_ffmpeg_node_of(row) async for row in _sql.ffmpeg_nodes(conn, ids=list(node_ids))]
 
 
 async def metrics_now(conn: Connection) -> Metrics:

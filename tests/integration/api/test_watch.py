@@ -12,7 +12,7 @@ from tests.integration.api.conftest import Orchestrator, listening
 from tests.unit.api.fakes import bearer
 from tests.waiting import eventually
 
-from edumeet_recording.api import watch_hub
+from edumeet_recording.api import node_news, watch_hub
 from edumeet_recording.store.event_feed import EventFeed, FedEvent
 
 
@@ -120,6 +120,30 @@ async def test_filters_and_tenants_confine_snapshot_and_deltas(orchestrator: Orc
         assert await watcher.is_quiet()
         one = await watcher.ask({"type": "subscribe_recordings", "filter": {"jobId": mine}})
         assert [each["jobId"] for each in one["items"]] == [mine]
+
+
+async def test_of_many_nodes_some_are_told_at_a_time_and_first_what_was_heard_of(
+    orchestrator: Orchestrator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_news, "NODES_A_TICK", 2)
+    service = orchestrator.service
+    names = [f"node-{number}" for number in range(1, 7)]
+    for name in names:
+        await service.node(name)
+    async with listening(orchestrator.app) as host, watching(host) as watcher:
+        snapshot = await watcher.ask({"type": "subscribe_nodes"})
+        assert [node["id"] for node in snapshot["items"]] == names
+        for name in names:
+            await service.commands.set_draining(name, True)
+        orchestrator.watch.node_changed("node-5")
+        told: list[list[str]] = []
+        for _ in range(4):
+            await orchestrator.watch.fleet_tick()
+            news = [await watcher.ask({"type": "ping"})]
+            while news[-1]["type"] != "pong":
+                news.append(await watcher.receive())
+            told.append([each["id"] for each in news[:-1]])
+        assert told == [["node-1", "node-5"], ["node-2", "node-3"], ["node-4"], ["node-6"]]
 
 
 async def test_nodes_and_metrics_are_followed(orchestrator: Orchestrator) -> None:

@@ -29,7 +29,7 @@ async def refuse(service: Service, number: int) -> None:
 
 async def seen(service: Service) -> FFmpegNodeView:
     async with service.pool.acquire() as conn:
-        (node,) = await views.nodes(conn, "node-1")
+        (node,) = await views.ffmpeg_nodes(conn, ["node-1"])
     assert isinstance(node, FFmpegNodeView)
     return node
 

@@ -1,15 +1,16 @@
 """Who is sent what, and in which order; a slow watcher only hurts itself."""
 
+import asyncio
 from datetime import UTC, datetime
 
 import pytest
 
 from edumeet_recording.api import watch_hub
-from edumeet_recording.api.watch_hub import Follower, Mailbox, NodesFollower, RecordingsFollower, changed_nodes
+from edumeet_recording.api.watch_hub import Follower, Mailbox, NodesFollower, RecordingsFollower
 from edumeet_recording.domain.job import JobStatus
 from edumeet_recording.store.event_feed import FedEvent
 from edumeet_recording.wire.events import NodesFilter, RecordingsFilter
-from edumeet_recording.wire.views import FFmpegNodeView, JobEvent, Node, RoomServerView
+from edumeet_recording.wire.views import JobEvent, RoomServerView
 
 AT = datetime(2027, 1, 1, tzinfo=UTC)
 
@@ -86,6 +87,33 @@ def test_a_full_mailbox_drops_its_watcher(opened: bool) -> None:
     assert each.mailbox.overflowed.is_set()
 
 
+async def test_what_may_go_at_once_overtakes_nothing() -> None:
+    """Written directly only while the one who sends waits for more, and everything before is out."""
+    written: list[str] = []
+    ready = True
+
+    def write(text: str) -> bool:
+        if ready:
+            written.append(text)
+        return ready
+
+    mailbox = Mailbox(write)
+    mailbox.put("1")
+    assert (await mailbox.get(), written) == ("1", [])
+    mailbox.put("2, while 1 is being sent")
+    assert (await mailbox.get(), written) == ("2, while 1 is being sent", [])
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(mailbox.get())
+        await asyncio.sleep(0)
+        mailbox.put("3")
+        assert written == ["3"]
+        ready = False
+        mailbox.put("4, to a slow one")
+        ready = True
+        mailbox.put("5")
+    assert (waiting.result(), await mailbox.get(), written) == ("4, to a slow one", "5", ["3"])
+
+
 @pytest.mark.parametrize(
     ("wanted", "fits"),
     [
@@ -110,45 +138,3 @@ def test_nodes_are_filtered_by_kind_and_region(wanted: dict[str, str], fits: boo
         registered_at=AT,
     )
     assert NodesFollower(Mailbox(), wanted=NodesFilter.model_validate(wanted)).wants(node) is fits
-
-
-def node(**changes: object) -> dict[tuple[str, str], Node]:
-    view = FFmpegNodeView(
-        id="node-1",
-        url="http://node-1",
-        region="north",
-        is_healthy=True,
-        is_linked=True,
-        is_draining=False,
-        accepts_captures=True,
-        capacity_mcpu=1600,
-        load_mcpu=0,
-        captures=0,
-        processing_slots=1,
-        specs={},
-        load={"cpuPercent": 1.0},
-        registered_at=AT,
-    )
-    return {("ffmpeg-node", "node-1"): view.model_copy(update=changes)}
-
-
-@pytest.mark.parametrize(
-    ("change", "told", "told_with_loads"),
-    [
-        ({}, False, False),
-        ({"last_heartbeat": AT}, False, False),
-        ({"load": {"cpuPercent": 2.0}}, False, True),
-        ({"captures": 1}, True, True),
-    ],
-)
-def test_what_a_node_measures_is_told_now_and_then(
-    change: dict[str, object], told: bool, told_with_loads: bool
-) -> None:
-    assert bool(changed_nodes(node(), node(**change), loads=False)) is told
-    assert bool(changed_nodes(node(), node(**change), loads=True)) is told_with_loads
-
-
-def test_nodes_that_come_and_go_are_told() -> None:
-    assert (
-        changed_nodes({}, node(), loads=False) == changed_nodes(node(), {}, loads=False) == [("ffmpeg-node", "node-1")]
-    )

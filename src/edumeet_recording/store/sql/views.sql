@@ -64,7 +64,7 @@ SELECT DISTINCT virtualtransaction FROM pg_locks
 WHERE locktype = 'relation' AND relation = 'job_events'::regclass AND mode = 'RowExclusiveLock' AND granted
   AND database = (SELECT oid FROM pg_database WHERE datname = current_database());
 
--- name: all_room_servers
+-- name: room_servers
 -- Registered room servers.
 SELECT id, url, region, capacity, specs, is_healthy, health_reason, rooms, peers, linked_replica, registered_at,
     last_heartbeat
@@ -72,18 +72,16 @@ FROM room_servers
 WHERE deregistered_at IS NULL AND (:id::text IS NULL OR id = :id)
 ORDER BY id;
 
--- name: all_ffmpeg_nodes
+-- name: ffmpeg_nodes
 -- Registered FFmpeg nodes with the number of captures they have.
 SELECT n.id, n.url, n.region, n.specs, n.failure_domain, n.version, n.is_healthy, n.health_reason,
     n.is_draining OR coalesce((n.load ->> 'leaving')::boolean, false) AS is_draining, n.accepts_captures,
     n.capacity_mcpu, n.load_mcpu, n.processing_slots, n.load, n.linked_replica, n.registered_at, n.last_heartbeat,
-    n.quarantined_until, coalesce(c.captures, 0) AS captures
+    n.quarantined_until, (
+        SELECT count(*) FROM captures c
+        WHERE c.node_id = n.id AND c.state IN ('assigned', 'prepared', 'forwarding', 'receiving')) AS captures
 FROM ffmpeg_nodes n
-LEFT JOIN (
-    SELECT node_id, count(*) AS captures FROM captures
-    WHERE state IN ('assigned', 'prepared', 'forwarding', 'receiving') GROUP BY node_id
-) c ON c.node_id = n.id
-WHERE n.deregistered_at IS NULL AND (:id::text IS NULL OR n.id = :id)
+WHERE n.deregistered_at IS NULL AND n.id = ANY(:ids)
 ORDER BY n.id;
 
 -- name: metrics_between
