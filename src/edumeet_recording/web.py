@@ -27,8 +27,8 @@ def _frame_of(text: str) -> bytes:
 
 
 class _WebSockets(WebSocketsSansIOProtocol):
-    """uvicorn's, with which an app may listen and write directly: what thousands say or hear each second needs no task's
-    turn then.
+    """uvicorn's, with which an app may listen and write directly: what thousands say or are told each second needs no
+    task's turn then.
 
     Messages keep their order: one is heard only where none before it waits to be received.
     """
