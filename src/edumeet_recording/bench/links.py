@@ -20,7 +20,6 @@ from pathlib import Path
 from edumeet_recording.bench.replica import (
     ROOM_SERVER,
     Replica,
-    raise_file_limit,
     register_nodes,
     register_rooms,
     replicas,
@@ -31,6 +30,7 @@ from edumeet_recording.sim.fleet.http import LeanClient
 from edumeet_recording.sim.fleet.link import LeanLink, frame_of
 from edumeet_recording.sim.fleet.machines import VERSION
 from edumeet_recording.sim.fleet.node import LOAD
+from edumeet_recording.sim.processes import raise_file_limit
 from edumeet_recording.store.db import open_pool
 from edumeet_recording.store.notify import Notifier
 from edumeet_recording.store.transaction import Transactor

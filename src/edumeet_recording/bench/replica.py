@@ -1,7 +1,6 @@
 """Replica processes on a database of their own, and nodes that stand still, for what loads the API from outside."""
 
 import asyncio
-import resource
 import secrets
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -74,12 +73,6 @@ async def replicas(folder: Path, settings: Mapping[str, str], count: int) -> Asy
             )
             started.append(Replica((await process.answer())["url"], dsn, token, process))
         yield started
-
-
-def raise_file_limit(files: int) -> None:
-    """Of this process and of replicas that it starts, as far as is permitted."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(files, hard)), hard))
 
 
 @asynccontextmanager

@@ -5,9 +5,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from edumeet_recording.bench.replica import raise_file_limit, replica, still_fleet
+from edumeet_recording.bench.replica import replica, still_fleet
 from edumeet_recording.domain.errors import Unavailable
 from edumeet_recording.sim.fleet.link import LeanLink, frame_of
+from edumeet_recording.sim.processes import raise_file_limit
 from edumeet_recording.wire.events import SubscribeMetrics
 
 WATCHERS = 5000

@@ -19,6 +19,8 @@ from edumeet_recording.cli.settings import BadSettings
 from edumeet_recording.telemetry import configure_logging
 
 FOLDER = Path("build/fleet")
+LEAST_MINUTES, RECORDINGS_A_MINUTE = 5, 2000
+"""Of a day whose length nobody chose: what two cores do."""
 
 
 def simulate_fleet(
@@ -28,7 +30,15 @@ def simulate_fleet(
     ] = 60,
     recordings: Annotated[int, typer.Option(min=1, max=1_000_000, help="In the whole day.")] = 3000,
     regions: Annotated[int, typer.Option(min=1, max=6)] = 3,
-    minutes: Annotated[float, typer.Option(min=0.5, max=1440, help="How long the day takes.")] = 5,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            min=0.5,
+            max=1440,
+            help="How long the day takes at least: its clock slows down where the service falls behind.",
+            show_default="as the number of recordings asks for",
+        ),
+    ] = None,
     replicas: Annotated[int, typer.Option(min=1, max=8, help="Of the orchestrator.")] = 1,
     failures: Annotated[int, typer.Option(min=0, help="Machines that are lost in the course of the day.")] = 3,
     autoscale: Annotated[
@@ -55,7 +65,7 @@ def simulate_fleet(
         nodes=nodes,
         recordings=recordings,
         regions=regions,
-        minutes=minutes,
+        minutes=max(LEAST_MINUTES, recordings / RECORDINGS_A_MINUTE) if minutes is None else minutes,
         replicas=replicas,
         failures=failures,
         autoscaled=autoscale,
@@ -63,7 +73,7 @@ def simulate_fleet(
     )
     folder = FOLDER.absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    stderr.print(f"a day in {minutes:g} minutes …", style="dim")
+    stderr.print(f"a day in {scenario.minutes:g} minutes or more …", style="dim")
     with tempfile.TemporaryDirectory(prefix="state-", dir=folder) as state:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             lived = runner.run(live(scenario, Path(state)))

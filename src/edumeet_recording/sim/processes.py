@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import sys
 from collections.abc import AsyncGenerator, Iterator, Mapping
@@ -21,6 +22,12 @@ END_TIMEOUT_S = 8.0
 
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 _LAST_LINES = 5
+
+
+def raise_file_limit(files: int) -> None:
+    """Of this process and of those that it starts, as far as is permitted."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(files, hard)), hard))
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,10 +38,38 @@ class Watch:
         self._first_receiving: dict[str, float] = {}
         self._node_of: dict[str, str] = {}
         self._interrupted: dict[str, float] = {}
+        self._without_packet: set[str] = set()
+        self._without_file: set[str] = set()
+        self._asking = 0
         self.recordings: dict[str, Recording] = {}
         self.refusals: list[str] = []
         self.failovers_s: list[float] = []
         self.samples: list[Sample] = []
+
+    @property
+    def in_hand(self) -> int:
+        """Recordings that the service was asked for and has not done: no answer, first packet, or file yet."""
+        return self._asking + len(self._without_packet) + len(self._without_file)
+
+    def asked(self) -> None:
+        """A start was sent."""
+        self._asking += 1
+
+    def refused(self, why: str) -> None:
+        """It was not accepted."""
+        self._asking -= 1
+        self.refusals.append(why)
+
+    def accepted(self, job_id: str, recording: Recording) -> None:
+        """It was."""
+        self._asking -= 1
+        self.recordings[job_id] = recording
+        if job_id not in self._first_receiving:
+            self._without_packet.add(job_id)
+
+    def finalized(self, job_id: str) -> None:
+        """Its file is made."""
+        self._without_file.discard(job_id)
 
     def assigned(self, job_id: str, node_id: str) -> None:
         """A node was told of a capture."""
@@ -52,6 +80,7 @@ class Watch:
         """Its first packet is there."""
         now = self._clock()
         self._first_receiving.setdefault(job_id, now)
+        self._without_packet.discard(job_id)
         if (since := self._interrupted.pop(job_id, None)) is not None:
             self.failovers_s.append(now - since)
 
@@ -66,13 +95,15 @@ class Watch:
         """A recording was told to stop; it needs no other node."""
         self.recordings[job_id].ended_at = self._clock()
         self._interrupted.pop(job_id, None)
+        self._without_packet.discard(job_id)
+        if job_id in self._first_receiving:
+            self._without_file.add(job_id)
 
     def waiting(self) -> dict[str, int]:
         """How many wait for their first node now, by region."""
         found: dict[str, int] = defaultdict(int)
-        for job_id, recording in self.recordings.items():
-            if recording.ended_at is None and job_id not in self._first_assigned:
-                found[recording.session.region] += 1
+        for job_id in self._without_packet - self._first_assigned.keys():
+            found[self.recordings[job_id].session.region] += 1
         return found
 
     def waits_s(self) -> list[float]:

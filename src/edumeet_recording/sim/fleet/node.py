@@ -23,6 +23,10 @@ class Observer(Protocol):
         """Its first packet is there."""
         ...
 
+    def finalized(self, job_id: str) -> None:
+        """Its file is made."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class _Capture:
@@ -149,6 +153,7 @@ class FleetNode:
 
     def _finalize(self, task: wire.FinalizeTask) -> wire.JournalBody:
         self._finalized.add((task.job_id, task.attempt))
+        self._observer.finalized(task.job_id)
         now = self._clock()
         return wire.FinalizeDone(
             job_id=task.job_id,

@@ -27,6 +27,7 @@ class Link:
         self.frames = 0
         self.assigned_to: list[tuple[str, str]] = []
         self.received: list[tuple[str, str]] = []
+        self.made: list[str] = []
 
     def send(self, frame: bytes) -> None:
         self.frames += 1
@@ -40,6 +41,9 @@ class Link:
 
     def receiving(self, job_id: str, node_id: str) -> None:
         self.received.append((job_id, node_id))
+
+    def finalized(self, job_id: str) -> None:
+        self.made.append(job_id)
 
     def said(self) -> list[wire.NodeMessage]:
         messages, self.messages = self.messages, []
