@@ -53,9 +53,9 @@ async def endure(deployment: Deployment, *, seed: int, seconds: float, recording
     await until(deployment.healthy, "all is healthy again", MENDED_TIMEOUT_S)
     for take in run.running:
         await run.asked(take)
-    await takes.judged(deployment, run.recorded, FILES_TIMEOUT_S)
+    early = await takes.judged(deployment, run.recorded, FILES_TIMEOUT_S)
     await asyncio.sleep(LATE_MEDIA_S)
-    outcomes = await takes.judged(deployment, run.recorded, FILES_TIMEOUT_S)
+    outcomes = await takes.judged(deployment, run.recorded, FILES_TIMEOUT_S, early)
     broken = await violations(deployment)
     return _endured(seed, len(planned), run, outcomes, broken)
 

@@ -128,10 +128,18 @@ async def stop(deployment: Deployment, takes: Iterable[Take]) -> None:
             group.create_task(deployment.client.stop(take.job_id))
 
 
-async def judged(deployment: Deployment, takes: Collection[Take], timeout_s: float = FILE_TIMEOUT_S) -> list[Outcome]:
-    """What became of stopped recordings, once each is over."""
-    await until_all(deployment, takes, FINAL, timeout_s)
-    return [await _judged_as_it_is(deployment, take, timeout_s) for take in takes]
+async def judged(
+    deployment: Deployment,
+    takes: Collection[Take],
+    timeout_s: float = FILE_TIMEOUT_S,
+    known: Iterable[Outcome] = (),
+) -> list[Outcome]:
+    """What became of stopped recordings, once each is over; what is `known` of a file that is still the same holds."""
+    earlier = {_file_of(each.recording): each for each in known}
+    return [
+        earlier.get(_file_of(recording)) or await _judged_as_it_is(deployment, take, timeout_s)
+        for take, recording in zip(takes, await until_all(deployment, takes, FINAL, timeout_s), strict=True)
+    ]
 
 
 async def made_anew(deployment: Deployment, takes: Collection[Take], outcomes: Collection[Outcome]) -> list[Outcome]:
@@ -146,7 +154,11 @@ async def made_anew(deployment: Deployment, takes: Collection[Take], outcomes: C
         return all(_version(each) > versions[each.job_id] for each in found)
 
     await until(newer, "each file that lacks something was made anew", MADE_ANEW_TIMEOUT_S)
-    return await judged(deployment, takes)
+    return await judged(deployment, takes, known=outcomes)
+
+
+def _file_of(recording: Recording) -> tuple[str, JobStatus, int]:
+    return recording.job_id, recording.status, _version(recording)
 
 
 def _version(recording: Recording) -> int:
