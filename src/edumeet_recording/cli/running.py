@@ -12,6 +12,10 @@ from collections.abc import Awaitable, Callable
 import structlog
 import uvloop
 
+COLLECT_EVERY = (20_000, 10, 5)
+"""New objects between searches for garbage among the young, those between searches among the older, and those between
+searches among all, which take a second where thousands of nodes are linked. What they say each second goes as it came.
+"""
 CLEAN_END_S = 4.5
 """What has not ended by then is cut off: a service manager, or a person, waits five seconds at most."""
 
@@ -45,6 +49,7 @@ def run_until_signalled(work: Callable[[asyncio.Event], Awaitable[None]], leave:
     """
     # what was imported stays: to look for garbage among it takes a tenth of a second, in which nobody is answered
     gc.freeze()
+    gc.set_threshold(*COLLECT_EVERY)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(work, leave))

@@ -77,10 +77,9 @@ async def by_id(conn: Connection, kind: NodeKind, node_id: str) -> NodeRecord | 
     return _node_of(kind, await query(conn, id=node_id))
 
 
-async def token_sha256(conn: Connection, kind: NodeKind, node_id: str) -> bytes | None:
-    """Of the token that a node got at registration; None where it is not registered."""
-    query = _sql.token_of_room_server if kind == "room-server" else _sql.token_of_ffmpeg_node
-    return await query(conn, id=node_id)
+async def token_sha256s(conn: Connection, node_ids: Sequence[str]) -> dict[tuple[NodeKind, str], bytes]:
+    """Of the tokens that nodes, of either kind, got at registration."""
+    return {(row["kind"], row["id"]): row["token_sha256"] async for row in _sql.tokens_of_nodes(conn, ids=node_ids)}
 
 
 async def register_room_server(

@@ -6,13 +6,11 @@ SELECT * FROM room_servers WHERE id = :id AND deregistered_at IS NULL;
 -- A registered FFmpeg node.
 SELECT * FROM ffmpeg_nodes WHERE id = :id AND deregistered_at IS NULL;
 
--- name: token_of_room_server$
--- What a room server proves itself by.
-SELECT token_sha256 FROM room_servers WHERE id = :id AND deregistered_at IS NULL;
-
--- name: token_of_ffmpeg_node$
--- What an FFmpeg node proves itself by.
-SELECT token_sha256 FROM ffmpeg_nodes WHERE id = :id AND deregistered_at IS NULL;
+-- name: tokens_of_nodes
+-- What room servers and FFmpeg nodes prove themselves by.
+SELECT 'room-server' AS kind, id, token_sha256 FROM room_servers WHERE id = ANY(:ids) AND deregistered_at IS NULL
+UNION ALL
+SELECT 'ffmpeg-node' AS kind, id, token_sha256 FROM ffmpeg_nodes WHERE id = ANY(:ids) AND deregistered_at IS NULL;
 
 -- name: register_room_server$
 -- Insert, or take the id over with a new token; true where it is new. The caller has checked that nobody alive holds it.
