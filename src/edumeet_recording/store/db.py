@@ -59,14 +59,11 @@ async def open_pool(dsn: str, size: int) -> AsyncGenerator[Pool]:
             dsn,
             min_size=1,
             max_size=size,
-            init=_speak_json,
+            init=_begin_session,
             reset=_keep_session,
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=COMMAND_TIMEOUT_S,
-            server_settings={
-                "application_name": "edumeet-recording",
-                "idle_in_transaction_session_timeout": milliseconds(IDLE_IN_TRANSACTION_S),
-            },
+            server_settings={"application_name": "edumeet-recording"},
         )
     try:
         yield pool
@@ -82,7 +79,9 @@ def milliseconds(seconds: float) -> str:
     return str(round(1000 * seconds))
 
 
-async def _speak_json(connection: asyncpg.Connection) -> None:
+async def _begin_session(connection: asyncpg.Connection) -> None:
+    # not when connecting: PgBouncer refuses who names a parameter then that it does not know
+    await connection.execute(f"SET idle_in_transaction_session_timeout = {milliseconds(IDLE_IN_TRANSACTION_S)}")
     for name in ("json", "jsonb"):
         await connection.set_type_codec(name, schema="pg_catalog", encoder=_encode_json, decoder=json.loads)
 

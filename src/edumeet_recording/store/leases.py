@@ -43,13 +43,10 @@ class Leadership:
         """Stand for election until cancelled."""
         while True:
             try:
-                conn = await asyncpg.connect(
-                    self._dsn,
-                    timeout=CONNECT_TIMEOUT_S,
-                    command_timeout=CONNECT_TIMEOUT_S,
-                    server_settings={"idle_session_timeout": milliseconds(GIVEN_UP_S)},
-                )
+                conn = await asyncpg.connect(self._dsn, timeout=CONNECT_TIMEOUT_S, command_timeout=CONNECT_TIMEOUT_S)
                 try:
+                    # not when connecting, for PgBouncer's sake
+                    await conn.execute(f"SET idle_session_timeout = {milliseconds(GIVEN_UP_S)}")
                     await self._hold(conn)
                 finally:
                     self.leading = self.elected = False
