@@ -53,9 +53,13 @@ async def _starts(folder: Path, seconds: float) -> Figures:
     }
 
 
-async def _many_nodes(folder: Path, _seconds: float) -> Figures:
-    found = await many_nodes.measure(folder)
-    return {"placement_ms_10k_nodes": found.placement_ms, "tick_ms_10k_nodes": found.tick_ms}
+async def _many_nodes(folder: Path, seconds: float) -> Figures:
+    found = await many_nodes.measure(folder, seconds)
+    return {
+        "placement_ms_10k_nodes": found.placement_ms,
+        "tick_ms_10k_nodes": found.tick_ms,
+        "leader_cpu_10k_nodes": found.leader_cpu,
+    }
 
 
 async def _links(folder: Path, seconds: float) -> Figures:

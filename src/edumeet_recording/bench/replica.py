@@ -76,7 +76,7 @@ async def replicas(folder: Path, settings: Mapping[str, str], count: int) -> Asy
 
 
 @asynccontextmanager
-async def still_fleet(there: Replica) -> AsyncGenerator[None]:
+async def still_fleet(there: Replica, count: int = STILL_NODES) -> AsyncGenerator[None]:
     """A room server, and nodes that are healthy, but neither linked nor told anything, until the block is left.
 
     Their heartbeats go straight to the database: what is measured is not theirs. Who asks them for a sign of life asks
@@ -86,7 +86,7 @@ async def still_fleet(there: Replica) -> AsyncGenerator[None]:
     async with open_pool(there.dsn, 1) as pool, asyncio.TaskGroup() as tasks:
         notifier = Notifier(there.dsn)
         db = Transactor(pool, notifier)
-        ids = [f"{STILL_NODE}{number}" for number in range(STILL_NODES)]
+        ids = [f"{STILL_NODE}{number}" for number in range(count)]
         await db.run(lambda tx: register_nodes(tx, ids, NODE_CORES, there.url))
         await db.run(lambda tx: beat_nodes(tx, ids))
         running = [tasks.create_task(work) for work in (notifier.run(), _beat(db, ids))]
