@@ -1,6 +1,7 @@
 """Who is alive: heartbeats first, probes of `GET {url}/health` for evidence; what a dead node held is lost."""
 
 import asyncio
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -25,6 +26,7 @@ MISSED_S = 2.0
 """A heartbeat, sent each second and written down each half, is missing."""
 PROBED_AT_ONCE = 100
 """Nodes of one look that are probed, which costs milliseconds each: where thousands are silent, silence must do."""
+UNASKED = "its heartbeats have stopped; there are too many to ask each"
 NOT_CONNECTED = "has not connected yet"
 HEALTHY = "returned"
 ROOM_MISSED_S = 12.0
@@ -64,9 +66,13 @@ class HealthLoop:
         )
         missed = timedelta(seconds=min(ROOM_MISSED_S, self.settings.room_server_timeout_s))
         rooms = await self.vigil.asked(self.db.read(lambda tx: nodes.silent_room_servers(tx.conn, tx.now - missed)))
+        ordered = sorted(suspects, key=_probed_late)
+        dead = await self._judge_unasked([node for node in ordered[PROBED_AT_ONCE:] if not _is_settled(node)])
         async with asyncio.TaskGroup() as tasks:
-            for place, suspect in enumerate(sorted(suspects, key=_probed_late)):
-                tasks.create_task(self._judge_ffmpeg_node(suspect, probe=place < PROBED_AT_ONCE))
+            for node in ordered[:PROBED_AT_ONCE]:
+                tasks.create_task(self._judge_ffmpeg_node(node))
+            for node in dead:
+                tasks.create_task(self._keep(node, Verdict.DEAD, UNASKED))
             for room in rooms:
                 tasks.create_task(self._judge_room_server(room))
 
@@ -75,22 +81,48 @@ class HealthLoop:
         now, since = await self.vigil.look()
         return now, since + timedelta(seconds=RECONNECT_S)
 
-    async def _judge_ffmpeg_node(self, node: SilentNode, *, probe: bool) -> None:
+    async def _judge_unasked(self, silent: list[SilentNode]) -> list[SilentNode]:
+        """Those whose time is over, of nodes that are too many to ask; the others are suspects, by one statement.
+
+        Where so many are late the machine is, or we are: to look at each would make all of them later.
+        """
+        if not silent:
+            return []
+        now, counted_from = await self._look()
+        dead = [node for node in silent if self._verdict(node, now, counted_from) is Verdict.DEAD]
+        late = {node.id: node for node in silent if not _is(node, Verdict.SUSPECT)}
+        for node in dead:
+            late.pop(node.id, None)
+
+        async def work(tx: Tx) -> list[str]:
+            found = await nodes.suspect(tx.conn, list(late.values()), str(Verdict.SUSPECT), UNASKED, tx.now)
+            for node_id in found:
+                tx.hint(Channel.FLEET, node_id)
+            return found
+
+        if late and (suspected := await self.vigil.asked(self.db.run(work))):
+            log.info("health_judged", kind="ffmpeg-node", nodes=len(suspected), verdict=Verdict.SUSPECT)
+        return dead
+
+    async def _judge_ffmpeg_node(self, node: SilentNode) -> None:
         """Silence counts from the last heartbeat, but not before anybody watched; until now, for probes take seconds
         where a machine hangs.
         """
-        if not probe and _is_settled(node):
-            return
-        probes, evidence = (
-            await self._probe_again(node.url, enough=NO_REFUSAL) if probe else ([], "there are too many to ask each")
-        )
+        probes, evidence = await self._probe_again(node.url, enough=NO_REFUSAL)
         if node.last_heartbeat is None:
             await self._record("ffmpeg-node", node, NOT_CONNECTED, evidence)
             return
         now, counted_from = await self._look()
-        silence_s = (now - max(node.last_heartbeat, counted_from)).total_seconds()
-        verdict = judge(silence_s, self.settings.heartbeat_timeout_s, probes)
-        evidence = f"its heartbeats have stopped; {evidence}"
+        verdict = self._verdict(node, now, counted_from, probes)
+        await self._keep(node, verdict, f"its heartbeats have stopped; {evidence}")
+
+    def _verdict(
+        self, node: SilentNode, now: datetime, counted_from: datetime, probes: Sequence[Probe] = ()
+    ) -> Verdict:
+        silent_since = max(node.last_heartbeat or counted_from, counted_from)
+        return judge((now - silent_since).total_seconds(), self.settings.heartbeat_timeout_s, probes)
+
+    async def _keep(self, node: SilentNode, verdict: Verdict, evidence: str) -> None:
         if await self._record("ffmpeg-node", node, verdict, evidence) and verdict is Verdict.DEAD:
             await self.captures.node_lost(node.id, f"{verdict}: {evidence}")
 
@@ -121,7 +153,7 @@ class HealthLoop:
         """Keep a verdict, and tell of a new one; False where the node has been heard meanwhile."""
         healthy = verdict == HEALTHY
         reason = None if healthy else f"{verdict}: {evidence}"
-        news = node.is_healthy is not healthy or not (healthy or (node.health_reason or "").startswith(verdict))
+        news = node.is_healthy is not healthy or not (healthy or _is(node, verdict))
 
         async def work(tx: Tx) -> bool:
             if not await nodes.judge(tx.conn, kind, node, is_healthy=healthy, reason=reason):
@@ -171,4 +203,8 @@ def _probed_late(node: SilentNode) -> tuple[bool, bool]:
 
 def _is_settled(node: SilentNode) -> bool:
     """Whether it has never been heard, or is known to be dead."""
-    return node.last_heartbeat is None or (node.health_reason or "").startswith(Verdict.DEAD)
+    return node.last_heartbeat is None or _is(node, Verdict.DEAD)
+
+
+def _is(node: SilentNode, verdict: str) -> bool:
+    return not node.is_healthy and (node.health_reason or "").startswith(verdict)

@@ -242,6 +242,23 @@ async def judge(conn: Connection, kind: NodeKind, node: SilentNode, *, is_health
     return kept is not None
 
 
+async def suspect(
+    conn: Connection, silent: Sequence[SilentNode], verdict: str, evidence: str, now: datetime
+) -> list[str]:
+    """Keep a verdict, and tell of it, on all that were not heard, or linked again, meanwhile; their ids."""
+    rows = _sql.suspect_ffmpeg_nodes(
+        conn,
+        ids=[node.id for node in silent],
+        last_heartbeats=[node.last_heartbeat for node in silent],
+        unlinked_ats=[node.unlinked_at for node in silent],
+        verdict=verdict,
+        reason=f"{verdict}: {evidence}",
+        data={"evidence": evidence},
+        now=now,
+    )
+    return [row["id"] async for row in rows]
+
+
 async def set_draining(conn: Connection, node_id: str, draining: bool) -> bool:
     """False where the node is not registered."""
     return await _sql.set_draining(conn, id=node_id, draining=draining) is not None

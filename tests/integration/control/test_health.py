@@ -112,6 +112,28 @@ async def test_where_too_many_are_silent_to_ask_each_silence_alone_decides(
     assert told["closed"].startswith("dead: its heartbeats have stopped; http://closed:3000/health is unreachable")
 
 
+async def test_those_too_many_to_ask_are_suspects_together_and_told_of_once(
+    service: Service, beginner: HealthLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control.health, "PROBED_AT_ONCE", 0)
+    names = ["node-1", "node-2", "node-3"]
+    for node_id in names:
+        await service.node(node_id)
+    await silence(service)
+    async with service.pool.acquire() as conn, conn.transaction():
+        await conn.execute("SELECT FROM ffmpeg_nodes WHERE id = 'node-2' FOR UPDATE")
+        await beginner.tick()
+    known = (
+        "SELECT id FROM ffmpeg_nodes WHERE NOT is_healthy AND health_reason LIKE 'suspect: its heartbeats%' ORDER BY id"
+    )
+    assert [row["id"] for row in await service.pool.fetch(known)] == ["node-1", "node-3"], "one is just being heard"
+    for _ in range(2):
+        await beginner.tick()
+    assert [row["id"] for row in await service.pool.fetch(known)] == names
+    told = "SELECT node_id FROM node_events WHERE type = 'suspect' ORDER BY node_id"
+    assert [row["node_id"] for row in await service.pool.fetch(told)] == names
+
+
 async def test_a_node_with_heartbeats_is_left_alone(service: Service, health: HealthLoop) -> None:
     await service.node()
     await health.tick()

@@ -85,10 +85,11 @@ RETURNING n.id;
 -- name: captures_to_move
 -- Live captures on nodes that drain, or leave by themselves, or whose streams are others now, which have no successor
 -- yet.
-SELECT c.* FROM captures c JOIN ffmpeg_nodes n ON n.id = c.node_id
-WHERE (n.is_draining OR (n.load ->> 'leaving')::boolean OR c.forwarding = 'changed') AND c.wanted AND NOT c.leaving
-  AND c.state IN ('assigned', 'prepared', 'forwarding', 'receiving')
-ORDER BY c.created_at;
+SELECT * FROM captures
+WHERE wanted AND NOT leaving AND state IN ('assigned', 'prepared', 'forwarding', 'receiving')
+  AND (forwarding = 'changed'
+       OR node_id IN (SELECT id FROM ffmpeg_nodes WHERE is_draining OR (load ->> 'leaving')::boolean))
+ORDER BY created_at;
 
 -- name: captures_to_shed
 -- Of each node that has too much to do the recording that brings least, unless one is on its way already.

@@ -186,6 +186,25 @@ WHERE id = :id AND last_heartbeat IS NOT DISTINCT FROM :last_heartbeat
   AND unlinked_at IS NOT DISTINCT FROM :unlinked_at
 RETURNING id;
 
+-- name: suspect_ffmpeg_nodes
+-- One verdict on many FFmpeg nodes, each with its event; none that was heard or linked again meanwhile, or just is.
+WITH silent AS (
+    SELECT n.id
+    FROM unnest(:ids::text[], :last_heartbeats::timestamptz[], :unlinked_ats::timestamptz[])
+        AS seen (id, last_heartbeat, unlinked_at)
+    JOIN ffmpeg_nodes n USING (id)
+    WHERE n.last_heartbeat IS NOT DISTINCT FROM seen.last_heartbeat
+      AND n.unlinked_at IS NOT DISTINCT FROM seen.unlinked_at
+    FOR NO KEY UPDATE OF n SKIP LOCKED
+), suspected AS (
+    UPDATE ffmpeg_nodes n SET is_healthy = false, health_reason = :reason
+    FROM silent WHERE n.id = silent.id
+    RETURNING n.id
+), told AS (
+    INSERT INTO node_events (node_id, type, at, data) SELECT id, :verdict, :now, :data FROM suspected
+)
+SELECT id FROM suspected;
+
 -- name: judge_room_server$
 -- A verdict on a room server, unless it was heard or linked again meanwhile.
 UPDATE room_servers SET is_healthy = :is_healthy, health_reason = :reason
