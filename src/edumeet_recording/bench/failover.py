@@ -23,7 +23,7 @@ from edumeet_recording.sim.faults.deployment import Deployment, Plan, deployed
 from edumeet_recording.sim.faults.endurance import endure
 from edumeet_recording.sim.faults.invariants import violations
 from edumeet_recording.sim.faults.part import stragglers
-from edumeet_recording.sim.faults.strikes import Strike
+from edumeet_recording.sim.faults.strikes import OF_A_NODE, possible
 from edumeet_recording.sim.faults.trials import Measured, Trial, run, trials
 from edumeet_recording.telemetry import configure_logging
 
@@ -68,8 +68,8 @@ async def measure(chosen: tuple[Trial, ...], options: Namespace, console: Consol
         takes.join(service)
         for trial in chosen:
             console.print(f"{trial.name} …", style="dim")
-            if trial.strike is Strike.DISK_FULL and not all(node.disk for node in service.nodes.values()):
-                console.print("not tried: mounting a small disk is not permitted here", style="dim")
+            if trial.strike in OF_A_NODE and not all(trial.strike in possible(service)[name] for name in service.nodes):
+                console.print("not tried: mounting a disk for it is not permitted here", style="dim")
                 continue
             rows.append(_row(await run(service, trial, options.recordings)))
         if options.minutes:

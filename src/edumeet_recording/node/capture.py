@@ -16,15 +16,16 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from queue import SimpleQueue
 
 from edumeet_recording.domain.codecs import Kind
 from edumeet_recording.media.tape import ChunkHeader
 from edumeet_recording.node.agent_link import AgentLink
-from edumeet_recording.node.closer import Closer
+from edumeet_recording.node.closer import Closer, Taped
 from edumeet_recording.node.datagrams import SLOTS, Datagrams, parse_source
 from edumeet_recording.node.feedback import Feedback
 from edumeet_recording.node.reception import Reception
-from edumeet_recording.node.spool import ChunkFile, capture_folder
+from edumeet_recording.node.spool import capture_folder
 from edumeet_recording.node.track import Track
 from edumeet_recording.node.worker_link import (
     PROTOCOL,
@@ -43,6 +44,7 @@ from edumeet_recording.node.worker_link import (
     Unwritable,
     Update,
 )
+from edumeet_recording.node.writer import Tape, Turn, Writer
 
 TICK_NS = 40_000_000
 """Time between two wake-ups: as long as a NACK may take, long enough for several datagrams a socket."""
@@ -52,7 +54,6 @@ AUDIO_PAUSE_NS = 100_000_000
 """Between two readings of a socket for audio: its packets are few and small, and a late NACK spoils no picture."""
 SERVICE_NS = 100_000_000
 NUMBERS_NS = 2_000_000_000
-CHUNK_BYTES = 8_000_000
 UNWRITTEN_BYTES = 4_000_000
 """Tape a capture may keep in memory while the disk takes none; what comes after is dropped and counted."""
 CAPTURES_A_MESSAGE = 16
@@ -81,15 +82,13 @@ def _pause_ns(assign: Assign, port: int) -> int:
 
 
 class _Capture:
-    """One capture in this process: its sockets, its filter, and the chunk it writes."""
+    """One capture in this process: its sockets, its filter, and what there is to know of its tape."""
 
     def __init__(self, assign: Assign, fds: list[int], spool: Path, chunk_ns: int) -> None:
         self.id = assign.capture_id
         self._assign = assign
-        self._folder = str(capture_folder(spool, assign.capture_id))
-        self._chunk_ns = chunk_ns
-        self._seq = assign.first_seq
-        self._chunk: ChunkFile | None = None
+        first = ChunkHeader(assign.job_id, self.id, assign.epoch, assign.first_seq, assign.tape_prefix)
+        self._tape = Tape(str(capture_folder(spool, self.id)), first, chunk_ns)
         self.reception = Reception(self.id, assign.streams, confirmed=assign.confirmed)
         self.feedback = Feedback(int.from_bytes(os.urandom(4)), f"{self.id}@recorder")
         self.sockets = [
@@ -98,34 +97,29 @@ class _Capture:
         ]
         self.closed = assign.first_seq
         """The first chunk that the closer has not closed yet."""
-        self._first_ns: int | None = None
+        self.first_packet_at: float | None = None
+        """Epoch seconds, once it is on the tape."""
+        self.draining = False
 
-    def write(self) -> bool:
-        """Put what was received on the tape; True where there was something. Raises `OSError`: it stays in memory."""
+    def hand_over(self, turn: Turn) -> None:
+        """Give what was received to the writer, or drop it where too much waits for the disk already."""
         reception = self.reception
-        if reception.count and self._chunk is not None and len(self._chunk.pending) > UNWRITTEN_BYTES:
+        if not reception.count:
+            return
+        if self._tape.unwritten > UNWRITTEN_BYTES:
             reception.drop_records("unwritable")
-        if reception.count:
-            if self._chunk is None:
-                assign = self._assign
-                header = ChunkHeader(assign.job_id, self.id, assign.epoch, self._seq, assign.tape_prefix)
-                self._chunk = ChunkFile(self._folder, header)
-                self._seq += 1
-            count = reception.count
-            self._chunk.append(reception.take_records(), count, reception.last_ns)
-        if self._chunk is None or not self._chunk.pending:
-            return False
-        self._chunk.flush()
-        return True
+            return
+        count = reception.count
+        records = reception.take_records()
+        self._tape.handed_over(len(records))
+        turn.records.append((self._tape, records, count, reception.last_ns))
 
-    def untold_first_ns(self) -> int | None:
-        """When the first packet came, the first time that this is asked once it is on the tape."""
-        if self._first_ns is not None or self._chunk is None:
-            return None
-        self._first_ns = self._chunk.first_ns
-        return self._first_ns
+    def end(self, turn: Turn, now_ns: int) -> None:
+        """Nothing more will come."""
+        self.draining = True
+        turn.ended.append((self._tape, Drained(self.reception.numbers(now_ns))))
 
-    def holding(self, now_ns: int, *, draining: bool) -> Holding:
+    def holding(self, now_ns: int) -> Holding:
         """What another agent needs to go on with it."""
         reception = self.reception
         assign = replace(
@@ -134,27 +128,7 @@ class _Capture:
             confirmed=reception.confirmed,
             streams=tuple(replace(track.spec, latched_ssrc=track.ssrc) for track in reception.tracks),
         )
-        first_at = None if self._first_ns is None else self._first_ns / 1e9
-        return Holding(assign, reception.numbers(now_ns), first_at, draining)
-
-    def full_chunk(self, now_ns: int, *, ending: bool) -> ChunkFile | None:
-        """The chunk to close now, if any; the next record begins another."""
-        chunk = self._chunk
-        if chunk is None or chunk.pending:
-            return None
-        if not ending and now_ns < self._due_ns(chunk) and chunk.bytes < CHUNK_BYTES:
-            return None
-        self._chunk = None
-        return chunk
-
-    def _due_ns(self, chunk: ChunkFile) -> int:
-        """All captures' chunks end at the same moment, for what is done with them costs less when done together."""
-        return (chunk.first_ns // self._chunk_ns + 1) * self._chunk_ns
-
-    @property
-    def whole(self) -> bool:
-        """True where nothing is left to write or close."""
-        return self._chunk is None
+        return Holding(assign, reception.numbers(now_ns), self.first_packet_at, self.draining)
 
     def repair(self, now_ns: int) -> None:
         """Ask for what is missing, where it is time to."""
@@ -208,15 +182,18 @@ class Worker:
         self._agent = AgentLink(listening, self._epoll, self._greet)
         self._sockets: dict[int, _Socket] = {}
         self._captures: dict[str, _Capture] = {}
-        self._draining: dict[str, _Capture] = {}
         self._datagrams = Datagrams()
-        self._closer = Closer()
+        self._taped: SimpleQueue[Taped] = SimpleQueue()
+        self._closer = Closer(self._taped)
+        self._writer = Writer(self._closer, self._taped)
+        self._turn = Turn()
         self._unwritable = ""
         self._ended = False
 
     def run(self) -> None:
         """Until the agent says so, or is gone for good, and everything is on disk."""
         self._closer.start()
+        self._writer.start()
         self._obey()
         serviced = counted = time.monotonic_ns()
         while self._goes_on():
@@ -224,14 +201,15 @@ class Worker:
             ready = self._epoll.poll(SERVICE_NS / 1e9 if self._captures else NUMBERS_NS / 1e9)
             self._read(ready)
             now = time.monotonic_ns()
-            if now - serviced >= SERVICE_NS or self._draining:
+            if now - serviced >= SERVICE_NS or self._turn.ended:
                 serviced = now
                 self._service(time.time_ns())
             if now - counted >= NUMBERS_NS:
                 counted = now
                 self._tell_numbers()
-            self._tell_closed()
+            self._tell_taped()
             self._agent.flush()
+            self._hand_over()
             time.sleep(max(0, TICK_NS - (time.monotonic_ns() - began)) / 1e9)
         self._end()
 
@@ -241,11 +219,9 @@ class Worker:
 
     def _greet(self) -> Iterator[tuple[Said, list[int]]]:
         """All that an agent must know, as of now."""
-        held = self._captures | self._draining
-        yield Greeting(PROTOCOL, self._node_id, str(self._spool), len(held)), [self._door]
-        for capture in held.values():
-            holding = capture.holding(time.time_ns(), draining=capture.id in self._draining)
-            yield holding, [each.fd for each in capture.sockets]
+        yield Greeting(PROTOCOL, self._node_id, str(self._spool), len(self._captures)), [self._door]
+        for capture in self._captures.values():
+            yield capture.holding(time.time_ns()), [each.fd for each in capture.sockets]
         if self._unwritable:
             yield Unwritable(self._unwritable), []
 
@@ -270,7 +246,7 @@ class Worker:
                 touched[each.capture.id] = each.capture
         now_ns = time.time_ns()
         for capture in touched.values():
-            self._write(capture)
+            capture.hand_over(self._turn)
             capture.repair(now_ns)
 
     def _drain_batch(self, each: _Socket) -> int:
@@ -285,29 +261,22 @@ class Worker:
             each.capture.reception.take(datagrams.arrived(count), each.port)
         return count
 
-    def _write(self, capture: _Capture) -> None:
-        try:
-            written = capture.write()
-        except OSError as error:
-            self._tell_unwritable(error.strerror or str(error))
-            return
-        if written:
-            self._tell_unwritable("")
-            if (first_ns := capture.untold_first_ns()) is not None:
-                self._agent.tell(FirstPacket(capture.id, first_ns / 1e9))
-
     def _service(self, now_ns: int) -> None:
-        for capture in list(self._captures.values()):
-            ending = capture.id in self._draining
-            self._write(capture)
-            chunk = capture.full_chunk(now_ns, ending=ending)
-            if chunk is not None:
-                self._closer.put(chunk)
-            if ending and capture.whole:
-                del self._captures[capture.id]
-                self._closer.put(Drained(capture.reception.numbers(now_ns)))
-            elif not ending:
+        self._turn.look_at_ns = now_ns
+        for capture in self._captures.values():
+            capture.hand_over(self._turn)
+            if not capture.draining:
                 capture.feed_back(now_ns)
+        # where nobody records, nothing says when the disk is as it should be again
+        now = time.monotonic()
+        self._tell_unwritable((self._writer.trouble(now) or self._closer.error) if self._captures else "")
+
+    def _hand_over(self) -> None:
+        """Last thing in a tick: the writer works while this thread sleeps."""
+        turn = self._turn
+        if turn.records or turn.look_at_ns:
+            self._turn = Turn()
+            self._writer.put(turn)
 
     def _begin(self, assign: Assign, fds: list[int]) -> None:
         if assign.capture_id in self._captures:
@@ -326,11 +295,12 @@ class Worker:
             for _ in range(LAST_BATCHES):
                 if self._drain_batch(each) < SLOTS:
                     break
-                self._write(capture)
+                capture.hand_over(self._turn)
             self._epoll.unregister(each.fd)
             del self._sockets[each.fd]
         capture.reception.confirm()
-        self._draining[capture.id] = capture
+        capture.hand_over(self._turn)
+        capture.end(self._turn, time.time_ns())
 
     def _obey(self) -> None:
         """Carry out what the agent asked for."""
@@ -343,8 +313,8 @@ class Worker:
                 self._begin(order, fds)
             case Update() if (capture := self._captures.get(order.capture_id)) is not None:
                 capture.reception.update(order.streams, confirmed=order.confirmed)
-            case Drain() if order.capture_id in self._captures and order.capture_id not in self._draining:
-                self._drain(self._captures[order.capture_id])
+            case Drain() if (capture := self._captures.get(order.capture_id)) is not None and not capture.draining:
+                self._drain(capture)
             case AskKeyFrame() if (capture := self._captures.get(order.capture_id)) is not None:
                 capture.ask_key_frames(time.time_ns())
             case End():
@@ -352,16 +322,16 @@ class Worker:
             case _:
                 pass  # about a capture that is over here
 
-    def _tell_closed(self) -> None:
-        for said in self._closer.said():
+    def _tell_taped(self) -> None:
+        while not self._taped.empty():
+            said = self._taped.get()
             match said:
-                case Unwritable(error):
-                    self._tell_unwritable(error or "")
-                    continue
+                case FirstPacket(capture_id, at):
+                    self._captures[capture_id].first_packet_at = at
                 case ChunkClosed(capture_id, seq):
-                    (self._captures | self._draining)[capture_id].closed = seq + 1
+                    self._captures[capture_id].closed = seq + 1
                 case Drained(numbers):
-                    self._draining.pop(numbers.capture_id).close()
+                    self._captures.pop(numbers.capture_id).close()
             self._agent.tell(said)
 
     def _tell_unwritable(self, error: str) -> None:
@@ -379,10 +349,12 @@ class Worker:
 
     def _end(self) -> None:
         """Keep what the kernel has, and leave whole chunks for the node's next life."""
-        for capture in list(self._captures.values()):
-            if capture.id not in self._draining:
+        for capture in self._captures.values():
+            if not capture.draining:
                 self._drain(capture)
         self._service(time.time_ns())
+        self._hand_over()
+        self._writer.finish()
         self._closer.finish()
 
 

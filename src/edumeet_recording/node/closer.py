@@ -1,20 +1,24 @@
-"""The thread of a capture process that waits for the disk, so that its loop does not: it closes chunks, in order."""
+"""The thread of a capture process that waits until the disk has whole chunks, so that nobody else does; in order."""
 
-from collections.abc import Iterator
 from queue import SimpleQueue
 from threading import Thread
 
 from edumeet_recording.node.spool import ChunkFile
-from edumeet_recording.node.worker_link import ChunkClosed, Drained, Unwritable
+from edumeet_recording.node.worker_link import ChunkClosed, Drained, FirstPacket
+
+Taped = FirstPacket | ChunkClosed | Drained
+"""What there is to tell of captures' tape."""
 
 
 class Closer:
-    """Begins with `start`; what came of it is fetched from the loop's thread by `said`."""
+    """Begins with `start`; what comes of it is put into `said`."""
 
-    def __init__(self) -> None:
+    def __init__(self, said: SimpleQueue[Taped]) -> None:
         self._waiting: SimpleQueue[ChunkFile | Drained | None] = SimpleQueue()
-        self._said: SimpleQueue[ChunkClosed | Drained | Unwritable] = SimpleQueue()
+        self._said = said
         self._thread = Thread(target=self._close_all, name="closer")
+        self.error = ""
+        """What the disk said of the last chunk, empty where it took it."""
 
     def start(self) -> None:
         """Begin."""
@@ -23,11 +27,6 @@ class Closer:
     def put(self, item: ChunkFile | Drained) -> None:
         """Close a chunk; `Drained` comes back as it is, after what was put before it."""
         self._waiting.put(item)
-
-    def said(self) -> Iterator[ChunkClosed | Drained | Unwritable]:
-        """What there is to tell by now."""
-        while not self._said.empty():
-            yield self._said.get()
 
     def finish(self) -> None:
         """Wait until everything is closed."""
@@ -40,18 +39,18 @@ class Closer:
             while not self._waiting.empty():
                 waiting.append(self._waiting.get())
             # told together: each telling wakes the agent and its threads, which costs as much as a chunk
-            for said in [said for item in waiting if item is not None for said in _close(item)]:
+            for said in [self._close(item) for item in waiting if item is not None]:
                 self._said.put(said)
             if waiting[-1] is None:
                 return
 
-
-def _close(item: ChunkFile | Drained) -> Iterator[ChunkClosed | Drained | Unwritable]:
-    if isinstance(item, Drained):
-        yield item
-        return
-    try:
-        item.sync()
-    except OSError as error:
-        yield Unwritable(error.strerror or str(error))
-    yield item.close()
+    def _close(self, item: ChunkFile | Drained) -> ChunkClosed | Drained:
+        if isinstance(item, Drained):
+            return item
+        try:
+            item.sync()
+        except OSError as error:
+            self.error = error.strerror or str(error)
+        else:
+            self.error = ""
+        return item.close()

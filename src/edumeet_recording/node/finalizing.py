@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -85,21 +85,22 @@ class Finalizers:
 
     async def _finalize(self, task: FinalizeTask) -> None:
         stop = self._stops[task.job_id, task.attempt]
-        name = _BETWEEN.join((task.job_id, str(task.attempt), ""))
-        with TemporaryDirectory(prefix=name, dir=self._work, ignore_cleanup_errors=True) as folder:
-            async with self._child(folder) as process, asyncio.TaskGroup() as group:
-                stopping = group.create_task(_stop_when(stop, process))
-                tail = group.create_task(_tail(process))
-                outcome = await self._converse(process, task)
-                exit_code = await process.wait()
-                stopping.cancel()
+        try:
+            outcome = await self._attempt(task, stop)
+        except OSError as error:  # the disk takes no folder, or the machine has no room for a process
+            outcome = FinalizeFailed(job_id=task.job_id, attempt=task.attempt, error=str(error), unavailable=True)
         del self._stops[task.job_id, task.attempt]
-        if stop.is_set():
-            outcome = None
-        elif outcome is None:
-            error = f"the finalize process ended with code {exit_code}: {tail.result()}"
-            outcome = FinalizeFailed(job_id=task.job_id, attempt=task.attempt, error=error)
-        self._tell(FinalizeEnded(task.job_id, task.attempt, outcome))
+        self._tell(FinalizeEnded(task.job_id, task.attempt, None if stop.is_set() else outcome))
+
+    async def _attempt(self, task: FinalizeTask, stop: asyncio.Event) -> FinalizeDone | FinalizeFailed:
+        async with self._folder(task) as folder, self._child(folder) as process, asyncio.TaskGroup() as group:
+            stopping = group.create_task(_stop_when(stop, process))
+            tail = group.create_task(_tail(process))
+            outcome = await self._converse(process, task)
+            exit_code = await process.wait()
+            stopping.cancel()
+        error = f"the finalize process ended with code {exit_code}: {tail.result()}"
+        return outcome or FinalizeFailed(job_id=task.job_id, attempt=task.attempt, error=error)
 
     async def _converse(
         self, process: asyncio.subprocess.Process, task: FinalizeTask
@@ -123,6 +124,15 @@ class Finalizers:
                     )
                     self._tell(FinalizeProgressed(progress))
         return outcome
+
+    @asynccontextmanager
+    async def _folder(self, task: FinalizeTask) -> AsyncGenerator[str]:
+        name = _BETWEEN.join((task.job_id, str(task.attempt), ""))
+        folder = await asyncio.to_thread(mkdtemp, prefix=name, dir=self._work)
+        try:
+            yield folder
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     @asynccontextmanager
     async def _child(self, folder: str) -> AsyncGenerator[asyncio.subprocess.Process]:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import time
+from contextlib import suppress
 from functools import partial
 from ipaddress import ip_address
 from math import ceil
@@ -38,6 +39,8 @@ SPOOL = "spool"
 WORKERS = "workers"
 """Folders of the node: its tape, and where its capture processes listen."""
 BEAT_S = 1.0
+MEASURE_S = 0.8
+"""A measurement that takes longer waits for a disk that hangs, and the heartbeat for neither."""
 SHIPPING_S = 3.5
 """Time to ship what is left when the process is asked to end; the rest is for its next life."""
 
@@ -175,10 +178,13 @@ class _Node:
 
     async def _beat(self) -> None:
         """Measure and tell once a second."""
-        loop, warned = asyncio.get_running_loop(), False
+        loop, warned, load = asyncio.get_running_loop(), False, await asyncio.to_thread(self._measure, (), 0)
         while True:
+            began = loop.time()
             pids, promised = (os.getpid(), *self.supervisor.pids.values()), self.core.promised_mcpu
-            load = await asyncio.to_thread(self._measure, pids, promised)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(MEASURE_S):
+                    load = await asyncio.to_thread(self._measure, pids, promised)
             warning = "; ".join(filter(None, (load.warning, self.shipper.trouble(loop.time())))) or None
             if warning is not None and not warned:
                 _log.warning("the node needs to be looked at", warning=warning)
@@ -186,7 +192,7 @@ class _Node:
                 _log.info("the node is as it should be again")
             warned = warning is not None
             self.inbox.tell(Beat(load.model_copy(update={"warning": warning})))
-            await asyncio.sleep(BEAT_S)
+            await asyncio.sleep(max(0.0, began + BEAT_S - loop.time()))
 
 
 def _listening(settings: NodeSettings, doors: list[socket.socket]) -> socket.socket:

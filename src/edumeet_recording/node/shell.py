@@ -1,4 +1,7 @@
-"""Carries out what the node's core decides: one event after the other, facts on disk before what rests on them."""
+"""Carries out what the node's core decides: one event after the other, facts on disk before what rests on them.
+
+What is to be done on disk is done beside the rest, in order: a disk that hangs holds up no heartbeat.
+"""
 
 import asyncio
 
@@ -75,7 +78,10 @@ class Shell:
         self._finalizers = finalizers
         self._link = link
         self._undone: list[_OnDisk] = []
-        """What the disk would not take: tried again with every event, in order."""
+        """What is to be done on disk next, in order."""
+        self._doing: list[_OnDisk] = []
+        """What is being done there, or was refused: that is tried again with every event."""
+        self._for_disk = asyncio.Event()
         self.settled = asyncio.Event()
         """Set while all is shipped and journaled, and the orchestrator, where there is one, has heard."""
         self.empty = asyncio.Event()
@@ -83,17 +89,25 @@ class Shell:
 
     async def run(self) -> None:
         """Until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._handle())
+            group.create_task(self._carry_out_on_disk())
+
+    async def _handle(self) -> None:
         while True:
-            events = await self._inbox.take()
-            instructions = [instruction for event in events for instruction in self._core.handle(event)]
-            for instruction in instructions:
-                self._carry_out(instruction)
-            if self._undone:
-                await self._carry_out_on_disk()
-            heard = not self._journal.pending or not self._link.up
-            told = heard and not self._undone
-            _set_while(self.settled, told and self._core.idle)
-            _set_while(self.empty, told and self._core.empty)
+            for event in await self._inbox.take():
+                for instruction in self._core.handle(event):
+                    self._carry_out(instruction)
+            if self._undone or self._doing:
+                self._for_disk.set()
+            self._tell_waiting()
+
+    def _tell_waiting(self) -> None:
+        """Who waits for the end of all work."""
+        heard = not self._journal.pending or not self._link.up
+        told = heard and not (self._undone or self._doing)
+        _set_while(self.settled, told and self._core.idle)
+        _set_while(self.empty, told and self._core.empty)
 
     def _carry_out(self, instruction: Instruction) -> None:
         match instruction:
@@ -122,19 +136,27 @@ class Shell:
                 self._supervisor.release_ports(capture_id)
 
     async def _carry_out_on_disk(self) -> None:
-        """Journal first, in one write: only then may the spool lose anything."""
-        try:
-            await asyncio.to_thread(self._write)
-        except OSError as error:
-            _log.error("the journal or the spool cannot be written", error=str(error))
-        self._link.journal_grew()
+        while True:
+            await self._for_disk.wait()
+            self._for_disk.clear()
+            self._doing += self._undone
+            self._undone = []
+            if not self._doing:
+                continue
+            try:
+                await asyncio.to_thread(self._write)
+            except OSError as error:
+                _log.error("the journal or the spool cannot be written", error=str(error))
+            self._link.journal_grew()
+            self._tell_waiting()
 
     def _write(self) -> None:
-        if bodies := [each.body for each in self._undone if isinstance(each, AppendJournal)]:
+        """Journal first, in one write: only then may the spool lose anything."""
+        if bodies := [each.body for each in self._doing if isinstance(each, AppendJournal)]:
             self._journal.append(bodies)
-            self._undone = [each for each in self._undone if not isinstance(each, AppendJournal)]
-        while self._undone:
-            match self._undone[0]:
+            self._doing = [each for each in self._doing if not isinstance(each, AppendJournal)]
+        while self._doing:
+            match self._doing[0]:
                 case TrimJournal(up_to):
                     self._journal.ack(up_to)
                 case DeleteChunk(capture_id, seq):
@@ -143,7 +165,7 @@ class Shell:
                     self._inventory.forget(capture_id)
                 case AppendJournal():
                     pass  # done above
-            del self._undone[0]
+            del self._doing[0]
 
 
 def _set_while(event: asyncio.Event, holds: bool) -> None:

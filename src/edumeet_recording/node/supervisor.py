@@ -58,6 +58,7 @@ class Supervisor:
         self._media_ip = media_ip
         self._tell = tell
         self._workers: dict[int, Worker] = {}
+        self._opening: asyncio.Queue[DesiredCapture] = asyncio.Queue()
         self._ports: dict[str, tuple[PortPair, ...]] = {}
         self._slots: dict[str, int] = {}
         self._found = dict(_in_slots(workers, found))
@@ -88,6 +89,7 @@ class Supervisor:
         """Until cancelled; then all sockets are closed, and where the node ends, so have the workers, all on disk."""
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(self._open_all())
                 for slot in {*range(self._count), *self._found}:
                     group.create_task(self._keep(slot))
         finally:
@@ -95,19 +97,24 @@ class Supervisor:
                 self.release_ports(capture_id)
 
     def open_ports(self, capture: DesiredCapture) -> None:
-        """Bind a pair a stream; tells `PortsOpened` or `PortsRefused`."""
-        try:
-            self._inventory.begin(capture.capture_id, capture.epoch, capture.tape_prefix)
-            pairs = self._ports.get(capture.capture_id) or self._pool.open(len(capture.streams))
-        except (Unavailable, OSError, ValueError) as error:
-            self._tell(PortsRefused(capture.capture_id, str(error)))
-            return
-        self._ports[capture.capture_id] = pairs
-        ports = tuple(
-            Port(index=stream.index, port=pair.port, rtcp_port=pair.rtcp_port)
-            for stream, pair in zip(capture.streams, pairs, strict=True)
-        )
-        self._tell(PortsOpened(capture.capture_id, self._media_ip, ports))
+        """Bind a pair a stream, once the disk has the capture's folder; tells `PortsOpened` or `PortsRefused`."""
+        self._opening.put_nowait(capture)
+
+    async def _open_all(self) -> None:
+        while True:
+            capture = await self._opening.get()
+            try:
+                await asyncio.to_thread(self._inventory.begin, capture.capture_id, capture.epoch, capture.tape_prefix)
+                pairs = self._ports.get(capture.capture_id) or self._pool.open(len(capture.streams))
+            except (Unavailable, OSError, ValueError) as error:
+                self._tell(PortsRefused(capture.capture_id, str(error)))
+                continue
+            self._ports[capture.capture_id] = pairs
+            ports = tuple(
+                Port(index=stream.index, port=pair.port, rtcp_port=pair.rtcp_port)
+                for stream, pair in zip(capture.streams, pairs, strict=True)
+            )
+            self._tell(PortsOpened(capture.capture_id, self._media_ip, ports))
 
     def release_ports(self, capture_id: str) -> None:
         """Close the capture's sockets."""

@@ -34,6 +34,8 @@ class Strike(StrEnum):
     """SIGKILL for the first process that makes the file of each job there."""
     DISK_FULL = "disk_full"
     """Of a node that has a small one."""
+    DISK_SLOW = "disk_slow"
+    """It takes what is written for a moment each few seconds; of a node whose disk can be made to."""
     ORCHESTRATOR_KILLED = "orchestrator_killed"
     ORCHESTRATOR_HANGS = "orchestrator_hangs"
     ORCHESTRATORS_KILLED = "orchestrators_killed"
@@ -58,6 +60,7 @@ OF_A_NODE = (
     Strike.NODE_DRAINED,
     Strike.FINALIZER_KILLED,
     Strike.DISK_FULL,
+    Strike.DISK_SLOW,
 )
 OF_AN_ORCHESTRATOR = (Strike.ORCHESTRATOR_KILLED, Strike.ORCHESTRATOR_HANGS)
 _ONE_AT_A_TIME = {
@@ -82,9 +85,16 @@ class Planned:
 
 def possible(deployment: Deployment) -> dict[str, Sequence[Strike]]:
     """What can happen to each part."""
-    on_disks_of_others = tuple(strike for strike in OF_A_NODE if strike is not Strike.DISK_FULL)
-    of_nodes = {name: OF_A_NODE if node.disk else on_disks_of_others for name, node in deployment.nodes.items()}
+    of_nodes = {name: _possible_for(node) for name, node in deployment.nodes.items()}
     return {**of_nodes, **dict.fromkeys(deployment.orchestrators, OF_AN_ORCHESTRATOR), **_ONE_AT_A_TIME}
+
+
+def _possible_for(node: NodePart) -> Sequence[Strike]:
+    of_its_disk = {
+        Strike.DISK_FULL: node.disk is not None,
+        Strike.DISK_SLOW: node.disk is not None and node.disk.hangs,
+    }
+    return tuple(strike for strike in OF_A_NODE if of_its_disk.get(strike, True))
 
 
 def schedule(seed: int, seconds: float, kinds: Mapping[str, Sequence[Strike]]) -> list[Planned]:
@@ -112,7 +122,7 @@ def schedule(seed: int, seconds: float, kinds: Mapping[str, Sequence[Strike]]) -
 async def struck(deployment: Deployment, strike: Strike, target: str) -> AsyncGenerator[float]:
     """The block begins with the strike, and gives when it was (epoch seconds); it ends with the mending.
 
-    Raises `Unavailable` where what was killed does not start again, or a node has no disk of its own to be filled.
+    Raises `Unavailable` where what was killed does not start again, or a node has no disk of its own to be struck.
     """
     if strike in OF_A_NODE:
         async with _node_struck(deployment, strike, deployment.nodes[target]) as at:
@@ -161,8 +171,8 @@ async def _surroundings_struck(deployment: Deployment, strike: Strike, node: Nod
                 yield at
             finally:
                 node.join(deployment.diary)
-        case Strike.DISK_FULL:
-            async with _disk_filled(deployment, node) as at:
+        case Strike.DISK_FULL | Strike.DISK_SLOW:
+            async with _disk_struck(deployment, strike, node) as at:
                 yield at
         case _:
             at = deployment.diary.note("drained", part=node.part.name)
@@ -190,16 +200,13 @@ async def _finalizers_hunted(part: Part) -> AsyncGenerator[float]:
 
 
 @asynccontextmanager
-async def _disk_filled(deployment: Deployment, node: NodePart) -> AsyncGenerator[float]:
+async def _disk_struck(deployment: Deployment, strike: Strike, node: NodePart) -> AsyncGenerator[float]:
     if node.disk is None:
         raise Unavailable(f"{node.part.name} has no disk of its own")
-    at = deployment.diary.note("disk filled", part=node.part.name)
-    await asyncio.to_thread(node.disk.fill)
-    try:
+    at = deployment.diary.note(strike, part=node.part.name)
+    async with node.disk.full() if strike is Strike.DISK_FULL else node.disk.slow():
         yield at
-    finally:
-        node.disk.clear()
-        deployment.diary.note("disk cleared", part=node.part.name)
+    deployment.diary.note(f"no more {strike}", part=node.part.name)
 
 
 @asynccontextmanager

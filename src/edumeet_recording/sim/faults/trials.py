@@ -86,6 +86,7 @@ def trials(outage_s: float, storage_outage_s: float) -> tuple[Trial, ...]:
         Trial("node_cut_off", Strike.NODE_CUT_OFF, Mended.LATER, lasts_s=10, remade=True, most_gap_s=0),
         Trial("node_drained", Strike.NODE_DRAINED, Mended.AFTERWARDS, most_gap_s=0),
         Trial("disk_full", Strike.DISK_FULL, Mended.LATER, lasts_s=10, most_gap_s=0, most_recovery_s=5),
+        Trial("disk_slow", Strike.DISK_SLOW, Mended.LATER, lasts_s=12, most_gap_s=0, most_recovery_s=5),
         Trial("finalizer_killed", Strike.FINALIZER_KILLED, Mended.AFTERWARDS, leaves=False, most_gap_s=0),
         Trial(
             "room_server_killed",
