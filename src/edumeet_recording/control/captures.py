@@ -9,6 +9,7 @@ from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.conduct import note_failure
 from edumeet_recording.control.processing import finalize_done, finalize_failed
 from edumeet_recording.control.room_servers import note_returned
+from edumeet_recording.control.side_by_side import side_by_side
 from edumeet_recording.control.streams import note_changes
 from edumeet_recording.control.transitions import capture_over, limits_of, signal
 from edumeet_recording.domain.capture import LIVE, CaptureState
@@ -113,8 +114,11 @@ class CaptureCommands:
 
     async def node_lost(self, node_id: str, detail: str) -> None:
         """Every capture of a node is lost."""
-        for capture in await self.db.read(lambda tx: captures.live_of_node(tx.conn, node_id)):
+
+        async def lose(capture: Capture) -> None:
             await self.lost(capture.id, Reason.NODE_LOST, f"node {node_id}: {detail}")
+
+        await side_by_side(lose, await self.db.read(lambda tx: captures.live_of_node(tx.conn, node_id)))
 
     async def journal(self, node_id: str, entries: tuple[JournalEntry, ...]) -> None:
         """Apply journal entries in order; when this returns they are in the database and may be acknowledged."""

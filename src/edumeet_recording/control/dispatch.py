@@ -9,6 +9,7 @@ import structlog
 
 from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.fleet import LiveFleet
+from edumeet_recording.control.side_by_side import side_by_side
 from edumeet_recording.control.transitions import capture_over, limits_of, signal
 from edumeet_recording.domain.capture import LIVE, CaptureRole, CaptureState
 from edumeet_recording.domain.codecs import Kind
@@ -17,6 +18,7 @@ from edumeet_recording.domain.fleet import NodeSnapshot
 from edumeet_recording.domain.job import CAPTURING, Job, JobSignal, JobStatus, Reason
 from edumeet_recording.domain.placement import Placement, PlacementRequest
 from edumeet_recording.domain.price import Price
+from edumeet_recording.domain.queueing import Waiting
 from edumeet_recording.domain.regions import allowed_storages, nearest_storage, ranked
 from edumeet_recording.domain.srtp import KEY_BYTES
 from edumeet_recording.store import captures, jobs, queue
@@ -204,13 +206,15 @@ async def assign(tx: Tx, settings: OrchestratorSettings, job: Job, new: NewCaptu
 
 
 async def dispatch_tick(db: Transactor, settings: OrchestratorSettings, fleet: LiveFleet) -> None:
-    """Try the jobs that wait for a node, in the order of the queue; where one finds none, its kin wait for the same."""
-    waiting = await db.read(_due)
-    hopeless: dict[Kin, str] = {}
-    for job_id in waiting[:BATCH]:
+    """Try the jobs that wait for a node: interrupted ones side by side, then the others in the order of the queue.
 
-        async def work(tx: Tx, job_id: str = job_id) -> tuple[Kin, str] | None:
-            job = await jobs.locked(tx.conn, job_id)
+    Where one finds none, its kin wait for the same.
+    """
+    hopeless: dict[Kin, str] = {}
+
+    async def try_to_place(waiting: Waiting) -> None:
+        async def work(tx: Tx) -> tuple[Kin, str] | None:
+            job = await jobs.locked(tx.conn, waiting.job_id)
             if job is None or job.status not in {JobStatus.PENDING, JobStatus.INTERRUPTED}:
                 return None
             kin = kin_of(job)
@@ -224,6 +228,12 @@ async def dispatch_tick(db: Transactor, settings: OrchestratorSettings, fleet: L
         if refused is not None:
             hopeless[refused[0]] = refused[1]
 
+    due = (await db.read(_due))[:BATCH]
+    await side_by_side(try_to_place, [each for each in due if each.interrupted])
+    for each in due:
+        if not each.interrupted:
+            await try_to_place(each)
+
 
 def kin_of(job: Job) -> Kin:
     """What makes jobs equal to the fleet."""
@@ -231,6 +241,6 @@ def kin_of(job: Job) -> Kin:
     return job.region, job.allowed_regions, job.price, job.options.redundancy, codecs
 
 
-async def _due(tx: Tx) -> list[str]:
+async def _due(tx: Tx) -> list[Waiting]:
     ordered = await queue.in_order(tx.conn, tx.now)
-    return [job.job_id for job in ordered if job.not_before is None or job.not_before <= tx.now]
+    return [job for job in ordered if job.not_before is None or job.not_before <= tx.now]
