@@ -10,10 +10,10 @@ from av.error import FFmpegError
 
 from edumeet_recording.domain.codecs import FileFormat
 from edumeet_recording.media import report
-from edumeet_recording.media.probe import decode, probe
 from edumeet_recording.media.report import AssetFacts, AssetKind, FileFacts
 from edumeet_recording.node.parts import Part
 from edumeet_recording.node.pictures import Picture, Stretch, Waveform, poster, thumbnails
+from edumeet_recording.node.probing import decode, probe
 from edumeet_recording.wire.node_link import FinalizeTask
 
 

@@ -16,7 +16,8 @@ from tests.waiting import eventually
 from edumeet_recording.domain.codecs import Codec, Kind
 from edumeet_recording.domain.job import JobStatus
 from edumeet_recording.domain.request import Forwarding
-from edumeet_recording.media.probe import Probe, ProbedStream, decode, probe
+from edumeet_recording.media.probe import Probe, ProbedStream
+from edumeet_recording.node.probing import decode, probe
 from edumeet_recording.wire.http import StartRecording
 from edumeet_recording.wire.views import Recording, RtpForwarding
 

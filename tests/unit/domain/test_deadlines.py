@@ -7,44 +7,30 @@ import pytest
 
 from edumeet_recording.domain.codecs import Container
 from edumeet_recording.domain.deadlines import Heard, Limits, deadline_after, due, grace
-from edumeet_recording.domain.job import FINAL, Job, JobSignal, JobStatus, Reason, next_status
-from edumeet_recording.domain.request import JobOptions
+from edumeet_recording.domain.job import FINAL, JobSignal, JobStatus, Reason, accepted, next_status
+from edumeet_recording.domain.price import Price
+from edumeet_recording.domain.request import JobOptions, NewJob
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LIMITS = Limits(600, 60, 3600, 43200, 3600, 300, 120)
-JOB = Job(
-    id="j",
+REQUEST = NewJob(
     tenant_id=None,
     room_server_id="r",
     room_id="room",
     peer_id="peer",
-    region="eu",
+    peer_info={},
     rtp_streams=(),
     options=JobOptions(Container.MP4),
+    requester_info={},
+    requested_by=None,
     forwarding="room-server",
+    priority=0,
+    allow_parallel=False,
     allowed_regions=None,
-    cost_mcpu=8,
-    cost_bytes_per_s=0,
-    status=JobStatus.PENDING,
-    reason=None,
-    reason_detail=None,
-    version=1,
-    epoch=0,
-    attempts=0,
-    not_before=None,
-    deadline=NOW,
-    created_at=NOW,
-    started_at=None,
-    stopped_at=None,
-    processing_node_id=None,
-    processing_attempt=0,
-    processing_lease_until=None,
-    finalizers_lost=0,
-    finalizers_tried=(),
-    file_key=None,
-    file_storage="",
-    legal_hold=False,
+    idempotency_key=None,
+    request_sha256=b"",
 )
+JOB = accepted(REQUEST, job_id="j", region="eu", price=Price(8), allowed_regions=None, deadline=NOW, now=NOW)
 SILENT = Heard()
 LATER = timedelta(seconds=1)
 

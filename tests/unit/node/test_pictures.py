@@ -8,9 +8,9 @@ import av
 import numpy as np
 import pytest
 
-from edumeet_recording.media.probe import probe
 from edumeet_recording.node import pictures
 from edumeet_recording.node.pictures import Stretch, Waveform, poster, thumbnails
+from edumeet_recording.node.probing import probe
 
 
 def film(path: Path, seconds: int, *, size: tuple[int, int] = (64, 64), key_every_s: int = 10) -> Stretch:

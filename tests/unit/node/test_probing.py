@@ -9,8 +9,9 @@ import pytest
 from tests.unit.media.depacketize.vectors import SIZE, load
 
 from edumeet_recording.domain.codecs import Kind
-from edumeet_recording.media import probe as module
-from edumeet_recording.media.probe import Decoded, decode, probe
+from edumeet_recording.media.probe import Decoded
+from edumeet_recording.node import probing as module
+from edumeet_recording.node.probing import decode, probe
 
 FRAMES = [data for _, data in load("vp8-ffmpeg").frames]
 PACKETS = [data for _, data in load("opus-ffmpeg").frames]
