@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from edumeet_recording.media.errors import MediaError
 
-_HEADER = struct.Struct("!BBHII")
+RTP_HEADER = struct.Struct("!BBHII")
+"""Version and flags, marker and payload type, sequence number, timestamp, SSRC (RFC 3550 §5.1)."""
 _EXTENSION = struct.Struct("!HH")
 _PLAIN = 0x80
 """First byte of version 2 without padding, extension and CSRCs."""
@@ -35,7 +36,7 @@ def parse_rtp(data: bytes | bytearray | memoryview) -> RtpPacket:
     end = len(data)
     if end < 12:
         raise MediaError("shorter than an RTP header")
-    first, second, sequence, timestamp, ssrc = _HEADER.unpack_from(data)
+    first, second, sequence, timestamp, ssrc = RTP_HEADER.unpack_from(data)
     start = 12
     if first != _PLAIN:
         start, end = _payload_bounds(data, first)
@@ -47,12 +48,7 @@ def parse_rtp(data: bytes | bytearray | memoryview) -> RtpPacket:
 def _payload_bounds(data: bytes | bytearray | memoryview, first: int) -> tuple[int, int]:
     if first >> 6 != 2:
         raise MediaError("not RTP version 2")
-    end = len(data)
-    start = 12 + 4 * (first & 0x0F)
-    if first & 0x10:
-        if start + 4 > end:
-            raise MediaError("the header extension is cut off")
-        start += 4 + 4 * _EXTENSION.unpack_from(data, start)[1]
+    start, end = payload_start(data), len(data)
     if first & 0x20:
         padding = data[-1]
         if padding == 0:
@@ -61,6 +57,16 @@ def _payload_bounds(data: bytes | bytearray | memoryview, first: int) -> tuple[i
     if start > end:
         raise MediaError("header and padding are longer than the packet")
     return start, end
+
+
+def payload_start(data: bytes | bytearray | memoryview) -> int:
+    """Where the payload of an RTP packet begins (RFC 3550 §5.1, §5.3.1); beyond its end where the packet is cut off."""
+    first = data[0]
+    start = 12 + 4 * (first & 0x0F)
+    if first & 0x10:
+        words = _EXTENSION.unpack_from(data, start)[1] if start + 4 <= len(data) else 0
+        start += 4 + 4 * words
+    return start
 
 
 def is_rtcp(data: bytes | bytearray | memoryview) -> bool:
@@ -87,7 +93,7 @@ def build_rtp(
     """
     flags = _PLAIN | len(csrcs) | (0x10 if extension is not None else 0) | (0x20 if padding else 0)
     parts: list[bytes | memoryview] = [
-        _HEADER.pack(flags, payload_type | marker << 7, sequence & 0xFFFF, timestamp & 0xFFFFFFFF, ssrc),
+        RTP_HEADER.pack(flags, payload_type | marker << 7, sequence & 0xFFFF, timestamp & 0xFFFFFFFF, ssrc),
         struct.pack(f"!{len(csrcs)}I", *csrcs),
     ]
     if extension is not None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from edumeet_recording.media.errors import MediaError
 from edumeet_recording.media.rtcp import SenderReport, middle_of_ntp, parse_rtcp
+from edumeet_recording.media.rtp import RTP_HEADER
 from edumeet_recording.media.srtp import SrtpReceiver
 from edumeet_recording.media.tape import RECORD, RecordKind
 from edumeet_recording.node.datagrams import PAYLOAD_BYTES, parse_source
@@ -26,7 +27,6 @@ RELATCH_NS = 5_000_000_000
 
 _SHORTEST = 12
 """An RTP header. RTCP that is shorter, such as an empty receiver report, tells nothing."""
-_RTP_HEADER = struct.Struct("!BBHII")
 _SSRC = struct.Struct("!I")
 _RTP, _RTCP = int(RecordKind.RTP), int(RecordKind.RTCP)
 
@@ -85,7 +85,7 @@ class Reception:
             if size < _SHORTEST:
                 self._foreign["garbage"] += 1
                 continue
-            first, second, sequence, timestamp, ssrc = _RTP_HEADER.unpack_from(data)
+            first, second, sequence, timestamp, ssrc = RTP_HEADER.unpack_from(data)
             track = by_ssrc.get(ssrc)
             if (
                 track is None
@@ -184,7 +184,7 @@ class Reception:
         return Opener(self._receivers[spec.srtp], self._foreign)
 
     def _sort(self, arrival_ns: int, source: bytes, port: int, data: memoryview) -> None:
-        first, second, sequence, timestamp, ssrc = _RTP_HEADER.unpack_from(data)
+        first, second, sequence, timestamp, ssrc = RTP_HEADER.unpack_from(data)
         if first >> 6 != 2 or len(data) == PAYLOAD_BYTES:
             self._foreign["garbage"] += 1
             return

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from edumeet_recording.domain.capture import StreamState
 from edumeet_recording.domain.codecs import Codec, Kind
 from edumeet_recording.media.keyframes import LOOKS, Look, begins_key_frame
-from edumeet_recording.media.rtp import ReceptionStats
+from edumeet_recording.media.rtp import ReceptionStats, payload_start
 from edumeet_recording.media.srtp import packet_index
 from edumeet_recording.node.key_frames import KeyFrameAsks
 from edumeet_recording.node.opening import Opener
@@ -71,7 +71,7 @@ class Track:
         """Count the key frame that begins in an RTP packet, if one does, `at` so many bytes into its payload."""
         if self.look is None or timestamp == self.looked_at:
             return
-        begins = begins_key_frame(self.look, packet[_payload_start(packet) + at :])
+        begins = begins_key_frame(self.look, packet[payload_start(packet) + at :])
         if begins is not None:
             self.looked_at = timestamp
             self.key_frames += begins
@@ -81,7 +81,7 @@ class Track:
 
         One without a payload is a probe.
         """
-        start = _payload_start(packet)
+        start = payload_start(packet)
         if len(packet) >= start + _SHORT.size:
             self.stats.restore(*_SHORT.unpack_from(packet, start))
             self.look_at(timestamp, packet, _SHORT.size)
@@ -119,11 +119,3 @@ class Track:
             srtp_index=self.srtp_index,
             key_frame_overdue=self.state in _FLOWING and self.key_frame_asks.overdue(now_ns, self.key_frames),
         )
-
-
-def _payload_start(packet: memoryview) -> int:
-    """Where the payload begins (RFC 3550 §5.1, §5.3.1); beyond the end where the packet is cut off."""
-    start = 12 + 4 * (packet[0] & 0x0F)
-    if packet[0] & 0x10 and len(packet) >= start + 4:
-        start += 4 + 4 * _SHORT.unpack_from(packet, start + 2)[0]
-    return start
