@@ -4,6 +4,7 @@ import struct
 from typing import NamedTuple
 
 from edumeet_recording.media.depacketize.assembly import Picture
+from edumeet_recording.media.depacketize.picture_id import picture_id
 from edumeet_recording.media.errors import MediaError
 
 _START_CODE = b"\x9d\x01\x2a"
@@ -30,12 +31,8 @@ def split(payload: memoryview) -> Numbered:
     """Tell picture id and TL0PICIDX from the rest (§4.2); a payload that has none is all contents, its range 1."""
     if len(payload) < 5 or not payload[0] & 0x80 or not payload[1] & 0x80:
         return Numbered(bytes(payload), 0, 1)
-    is_long = payload[2] & 0x80
-    end = 4 if is_long else 3
-    picture = (payload[2] & 0x7F) << 8 | payload[3] if is_long else payload[2]
-    return Numbered(
-        bytes(payload[:2]) + bytes(payload[end + (payload[1] >> 6 & 1) :]), picture, 0x8000 if is_long else 0x80
-    )
+    picture, range_, end = picture_id(payload, 2)
+    return Numbered(bytes(payload[:2]) + bytes(payload[end + (payload[1] >> 6 & 1) :]), picture, range_)
 
 
 def renumbered(payload: memoryview, by: int) -> memoryview:
@@ -79,11 +76,7 @@ class Vp8Builder:
         flags = payload[1]
         at = 2
         if flags & 0x80:
-            picture, range_ = payload[at], 0x80
-            at += 1
-            if picture & 0x80:
-                picture, range_ = (picture & 0x7F) << 8 | payload[at], 0x8000
-                at += 1
+            picture, range_, at = picture_id(payload, at)
             if begins:
                 self._picture = picture, range_
         return at + (1 if flags & 0x40 else 0) + (1 if flags & 0x30 else 0)

@@ -2,6 +2,7 @@
 
 from edumeet_recording.media.depacketize.assembly import Picture
 from edumeet_recording.media.depacketize.bits import BitReader
+from edumeet_recording.media.depacketize.picture_id import picture_id
 from edumeet_recording.media.errors import MediaError
 
 _SYNC_CODE = 0x498342
@@ -77,11 +78,7 @@ class Vp9Builder:
         at = 1
         first = not self._layers
         if flags & 0x80:
-            picture, range_ = payload[at], 0x80
-            at += 1
-            if picture & 0x80:
-                picture, range_ = (picture & 0x7F) << 8 | payload[at], 0x8000
-                at += 1
+            picture, range_, at = picture_id(payload, at)
             if first:
                 self._picture = picture, range_
         if flags & 0x20:
