@@ -50,4 +50,4 @@ async def test_a_disk_hangs_no_more_once_whoever_made_it_hang_is_killed(disk: Pa
     assert waits
     process.kill()
     await asyncio.wait_for(writing, HANG_S - 2)
-    await process.wait()
+    await process.communicate()
