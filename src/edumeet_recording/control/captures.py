@@ -9,7 +9,6 @@ from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.conduct import note_failure
 from edumeet_recording.control.processing import finalize_done, finalize_failed
 from edumeet_recording.control.room_servers import note_returned
-from edumeet_recording.control.side_by_side import side_by_side
 from edumeet_recording.control.streams import note_changes
 from edumeet_recording.control.transitions import capture_over, limits_of, signal
 from edumeet_recording.domain.capture import LIVE, CaptureState
@@ -33,6 +32,8 @@ LATE_BATCH = 100
 """Captures that are given up in a tick, which must end in time."""
 CHUNKS_AT_ONCE = 200
 """Stored in one transaction."""
+LOST_AT_ONCE = 32
+"""Lost in one transaction: one for each, and the last recording of a node waits for all before it."""
 FORGOTTEN = "the node had forgotten it, and began it anew at other ports"
 
 
@@ -114,11 +115,24 @@ class CaptureCommands:
 
     async def node_lost(self, node_id: str, detail: str) -> None:
         """Every capture of a node is lost."""
+        found = [each.job_id for each in await self.db.read(lambda tx: captures.live_of_node(tx.conn, node_id))]
+        for first in range(0, len(found), LOST_AT_ONCE):
 
-        async def lose(capture: Capture) -> None:
-            await self.lost(capture.id, Reason.NODE_LOST, f"node {node_id}: {detail}")
+            async def work(tx: Tx, first: int = first) -> None:
+                await self._lost_together(tx, node_id, found[first : first + LOST_AT_ONCE], detail)
 
-        await side_by_side(lose, await self.db.read(lambda tx: captures.live_of_node(tx.conn, node_id)))
+            await self.db.run(work)
+
+    async def _lost_together(self, tx: Tx, node_id: str, job_ids: list[str], detail: str) -> None:
+        """What a node had of some jobs is lost."""
+        locked = {job.id for job in await jobs.locked_together(tx.conn, job_ids)}
+        limits, said, failed = limits_of(self.settings), f"node {node_id}: {detail}", False
+        for capture in await captures.live_of_node(tx.conn, node_id):
+            if capture.job_id in locked:
+                reason = Reason.NODE_LOST
+                failed |= await capture_over(tx, limits, capture, CaptureState.LOST, reason=reason, detail=said)
+        if failed:
+            await note_failure(tx, self.settings, node_id, said)
 
     async def journal(self, node_id: str, entries: tuple[JournalEntry, ...]) -> None:
         """Apply journal entries in order; when this returns they are in the database and may be acknowledged."""

@@ -2,6 +2,7 @@
 
 import secrets
 from base64 import b64encode
+from collections.abc import Collection
 from dataclasses import asdict, replace
 from uuid import uuid4
 
@@ -9,7 +10,6 @@ import structlog
 
 from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.fleet import LiveFleet
-from edumeet_recording.control.side_by_side import side_by_side
 from edumeet_recording.control.transitions import capture_over, limits_of, signal
 from edumeet_recording.domain.capture import LIVE, CaptureRole, CaptureState
 from edumeet_recording.domain.codecs import Kind
@@ -106,6 +106,29 @@ def new_capture(
     )
 
 
+def capture_request(
+    settings: OrchestratorSettings,
+    fleet: LiveFleet,
+    job: Job,
+    role: CaptureRole,
+    *,
+    known: Collection[Capture],
+    room_nodes: frozenset[str],
+    without: frozenset[str] = frozenset(),
+) -> PlacementRequest:
+    """What the next capture of `job` asks: apart from what records it in another role; not on `without`.
+
+    `known`: all captures it had.
+    """
+    elsewhere = {each.node_id for each in known if each.wanted and each.state in LIVE and each.role is not role}
+    return replace(
+        placement_request(settings, fleet, job, room_nodes),
+        avoid=frozenset(capture.node_id for capture in known),
+        exclude_nodes=without | elsewhere,
+        apart_from=fleet.domains_of(elsewhere),
+    )
+
+
 async def claim_node(
     tx: Tx,
     settings: OrchestratorSettings,
@@ -115,19 +138,10 @@ async def claim_node(
     *,
     without: frozenset[str] = frozenset(),
 ) -> NewCapture | str:
-    """Claim capacity for the next capture of `job`, apart from what records it in another role; not on `without`.
-
-    The capture, still to be written, or why there is none.
-    """
+    """Claim capacity for the next capture of `job`: the capture, still to be written, or why there is none."""
     known = await captures.of_job(tx.conn, job.id)
-    elsewhere = {each.node_id for each in known if each.wanted and each.state in LIVE and each.role is not role}
-    room_nodes = await captures.nodes_of_room(tx.conn, job.room_server_id, job.room_id)
-    request = replace(
-        placement_request(settings, fleet, job, room_nodes),
-        avoid=frozenset(capture.node_id for capture in known),
-        exclude_nodes=without | elsewhere,
-        apart_from=fleet.domains_of(elsewhere),
-    )
+    room_nodes = await captures.nodes_of_rooms(tx.conn, [job.id])
+    request = capture_request(settings, fleet, job, role, known=known, room_nodes=room_nodes[job.id], without=without)
     node, placement = await fleet.claim(tx, request)
     return placement.explanation if node is None else new_capture(settings, job, role, node, placement)
 
@@ -206,15 +220,12 @@ async def assign(tx: Tx, settings: OrchestratorSettings, job: Job, new: NewCaptu
 
 
 async def dispatch_tick(db: Transactor, settings: OrchestratorSettings, fleet: LiveFleet) -> None:
-    """Try the jobs that wait for a node: interrupted ones side by side, then the others in the order of the queue.
-
-    Where one finds none, its kin wait for the same.
-    """
+    """Try the jobs that wait for a node, in the order of the queue; where one finds none, its kin wait for the same."""
     hopeless: dict[Kin, str] = {}
+    for waiting in (await db.read(due))[:BATCH]:
 
-    async def try_to_place(waiting: Waiting) -> None:
-        async def work(tx: Tx) -> tuple[Kin, str] | None:
-            job = await jobs.locked(tx.conn, waiting.job_id)
+        async def work(tx: Tx, job_id: str = waiting.job_id) -> tuple[Kin, str] | None:
+            job = await jobs.locked(tx.conn, job_id)
             if job is None or job.status not in {JobStatus.PENDING, JobStatus.INTERRUPTED}:
                 return None
             kin = kin_of(job)
@@ -228,12 +239,6 @@ async def dispatch_tick(db: Transactor, settings: OrchestratorSettings, fleet: L
         if refused is not None:
             hopeless[refused[0]] = refused[1]
 
-    due = (await db.read(_due))[:BATCH]
-    await side_by_side(try_to_place, [each for each in due if each.interrupted])
-    for each in due:
-        if not each.interrupted:
-            await try_to_place(each)
-
 
 def kin_of(job: Job) -> Kin:
     """What makes jobs equal to the fleet."""
@@ -241,6 +246,7 @@ def kin_of(job: Job) -> Kin:
     return job.region, job.allowed_regions, job.price, job.options.redundancy, codecs
 
 
-async def _due(tx: Tx) -> list[Waiting]:
+async def due(tx: Tx) -> list[Waiting]:
+    """Those that wait for a node and may be tried now, in the order of the queue."""
     ordered = await queue.in_order(tx.conn, tx.now)
     return [job for job in ordered if job.not_before is None or job.not_before <= tx.now]

@@ -24,7 +24,7 @@ from edumeet_recording.control.autoscale import Autoscaler
 from edumeet_recording.control.captures import CaptureCommands
 from edumeet_recording.control.commands import Commands
 from edumeet_recording.control.deadlines import DeadlineLoop
-from edumeet_recording.control.dispatch import dispatch_tick, drain_tick
+from edumeet_recording.control.dispatch import drain_tick
 from edumeet_recording.control.fleet import LiveFleet
 from edumeet_recording.control.forwarding import ForwardingLoop
 from edumeet_recording.control.health import HealthLoop
@@ -39,6 +39,7 @@ from edumeet_recording.control.replicas import Replicas
 from edumeet_recording.control.retention import history_tick, retention_tick
 from edumeet_recording.control.room_links import RoomLinks
 from edumeet_recording.control.starts import Starts
+from edumeet_recording.control.takeover import takeover_tick
 from edumeet_recording.control.webhooks import Webhooks
 from edumeet_recording.domain.errors import Unavailable
 from edumeet_recording.providers.base import Provider
@@ -203,7 +204,7 @@ def _loops(parts: _Parts, forwarding: ForwardingLoop, autoscaler: Autoscaler) ->
         Loop("replica", parts.replicas.tick, 2),
         Loop("dead_replicas", led(others.forget_tick), 2),
         Loop("forwarding", forwarding.tick, 1),
-        Loop("dispatch", led(partial(dispatch_tick, db, settings, parts.fleet)), 1),
+        Loop("dispatch", led(partial(takeover_tick, db, settings, parts.fleet)), 1),
         Loop("standby", led(partial(standby_tick, db, settings, parts.fleet)), 1),
         Loop("drain", led(partial(drain_tick, db, settings, parts.fleet)), 1),
         Loop("processing", led(partial(assign_tick, db, settings)), 1),

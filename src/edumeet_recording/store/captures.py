@@ -129,10 +129,20 @@ async def live_of_node(conn: Connection, node_id: str) -> list[Capture]:
     return [capture_of(row) async for row in _sql.live_captures_of_node(conn, node_id=node_id)]
 
 
-async def nodes_of_room(conn: Connection, room_server_id: str, room_id: str) -> frozenset[str]:
-    """The nodes that record somebody of a room."""
-    rows = _sql.nodes_of_room(conn, room_server_id=room_server_id, room_id=room_id)
-    return frozenset([row["node_id"] async for row in rows])
+async def of_jobs(conn: Connection, job_ids: Sequence[str]) -> dict[str, list[Capture]]:
+    """All captures of each of some jobs, oldest epoch first."""
+    found: dict[str, list[Capture]] = {job_id: [] for job_id in job_ids}
+    async for row in _sql.captures_of_jobs(conn, job_ids=list(job_ids)):
+        found[row["job_id"]].append(capture_of(row))
+    return found
+
+
+async def nodes_of_rooms(conn: Connection, job_ids: Sequence[str]) -> dict[str, frozenset[str]]:
+    """Of each of some jobs, the nodes that record somebody of its room."""
+    found: dict[str, set[str]] = {job_id: set() for job_id in job_ids}
+    async for row in _sql.nodes_of_rooms(conn, job_ids=list(job_ids)):
+        found[row["job_id"]].add(row["node_id"])
+    return {job_id: frozenset(ids) for job_id, ids in found.items()}
 
 
 async def to_move(conn: Connection) -> list[Capture]:

@@ -170,6 +170,11 @@ async def locked(conn: Connection, job_id: str) -> Job | None:
     return None if row is None else job_of(row)
 
 
+async def locked_together(conn: Connection, job_ids: Sequence[str]) -> list[Job]:
+    """Several jobs, locked in an order that is the same for everybody."""
+    return [job_of(row) async for row in _sql.locked_jobs(conn, ids=list(job_ids))]
+
+
 async def advance(
     conn: Connection,
     job: Job,

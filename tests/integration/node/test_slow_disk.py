@@ -14,9 +14,9 @@ from edumeet_recording.domain.capture import CaptureState
 from edumeet_recording.sim.faults.disk import SmallDisk, small_disk
 from edumeet_recording.wire.node_link import NodeLoad
 
-RECEIVE_BUFFER_BYTES = 200_000
+RECEIVE_BUFFER_BYTES = 1_000_000
 FAST = {"payload_bytes": 1100, "burst": 3}
-"""Half a second of this fills the buffer."""
+"""A second and a half of this fills the buffer."""
 
 
 @pytest.fixture

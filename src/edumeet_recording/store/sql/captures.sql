@@ -18,10 +18,17 @@ SELECT * FROM captures WHERE id = :id;
 -- All captures of a job, oldest epoch first.
 SELECT * FROM captures WHERE job_id = :job_id ORDER BY epoch, role;
 
--- name: nodes_of_room
--- The nodes that record somebody of a room.
-SELECT DISTINCT c.node_id FROM recording_jobs j JOIN captures c ON c.job_id = j.id
-WHERE j.room_server_id = :room_server_id AND j.room_id = :room_id
+-- name: captures_of_jobs
+-- All captures of some jobs, oldest epoch first.
+SELECT * FROM captures WHERE job_id = ANY(:job_ids::text[]) ORDER BY job_id, epoch, role;
+
+-- name: nodes_of_rooms
+-- Of each of some jobs, the nodes that record somebody of its room.
+SELECT DISTINCT asking.id AS job_id, c.node_id
+FROM recording_jobs asking
+JOIN recording_jobs j ON j.room_server_id = asking.room_server_id AND j.room_id = asking.room_id
+JOIN captures c ON c.job_id = j.id
+WHERE asking.id = ANY(:job_ids::text[])
   AND j.status IN ('pending', 'initializing', 'recording', 'interrupted')
   AND c.wanted AND c.state IN ('assigned', 'prepared', 'forwarding', 'receiving');
 
