@@ -125,12 +125,20 @@ class CaptureCommands:
 
     async def _lost_together(self, tx: Tx, node_id: str, job_ids: list[str], detail: str) -> None:
         """What a node had of some jobs is lost."""
-        locked = {job.id for job in await jobs.locked_together(tx.conn, job_ids)}
+        locked = {job.id: job for job in await jobs.locked_together(tx.conn, job_ids)}
+        unchanged = dict(locked)
         limits, said, failed = limits_of(self.settings), f"node {node_id}: {detail}", False
         for capture in await captures.live_of_node(tx.conn, node_id):
             if capture.job_id in locked:
-                reason = Reason.NODE_LOST
-                failed |= await capture_over(tx, limits, capture, CaptureState.LOST, reason=reason, detail=said)
+                failed |= await capture_over(
+                    tx,
+                    limits,
+                    capture,
+                    CaptureState.LOST,
+                    reason=Reason.NODE_LOST,
+                    detail=said,
+                    job=unchanged.pop(capture.job_id, None),
+                )
         if failed:
             await note_failure(tx, self.settings, node_id, said)
 

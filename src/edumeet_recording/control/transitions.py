@@ -115,10 +115,19 @@ async def settle(tx: Tx, limits: Limits, job: Job) -> None:
 
 
 async def capture_over(
-    tx: Tx, limits: Limits, capture: Capture, state: CaptureState, *, reason: Reason, detail: str
+    tx: Tx,
+    limits: Limits,
+    capture: Capture,
+    state: CaptureState,
+    *,
+    reason: Reason,
+    detail: str,
+    job: Job | None = None,
 ) -> bool:
     """A capture is drained or lost: what that means for its job depends on whether it was still wanted, and on what
     else records it (`domain/failover.py`). True where its job had still wanted it.
+
+    `job`: as it is now, where this transaction has locked and read it already.
     """
     lost_reason = detail if state is CaptureState.LOST else None
     if await captures.end(tx.conn, capture.id, state, tx.now, lost_reason) is None:
@@ -126,22 +135,33 @@ async def capture_over(
     tx.hint(Channel.NODE, capture.node_id)
     tx.hint(Channel.FORWARDING)
     tx.hint(Channel.DISPATCH)
-    job = await jobs.locked(tx.conn, capture.job_id)
+    job = job or await jobs.locked(tx.conn, capture.job_id)
     if job is None:
         return False
     if job.status is JobStatus.STOPPING:
         await settle(tx, limits, job)
         return False
     if capture.wanted:
-        if not (capture.leaving or await captures.keep(tx.conn, capture)) and capture.role is CaptureRole.PRIMARY:
-            await captures.promote(tx.conn, job.id)
         await _after_loss(tx, limits, job, capture, reason=reason, detail=detail)
     return capture.wanted
 
 
+async def _succeed(tx: Tx, capture: Capture, others: list[Capture]) -> None:
+    """Who waited for a lost capture to receive stays; where there is nobody, the standby is the primary from now on."""
+    if capture.leaving:
+        return
+    waits = any(each.leaving and each.role is capture.role for each in others)
+    if waits and await captures.keep(tx.conn, capture):
+        return
+    if capture.role is CaptureRole.PRIMARY and any(each.role is CaptureRole.STANDBY for each in others):
+        await captures.promote(tx.conn, capture.job_id)
+
+
 async def _after_loss(tx: Tx, limits: Limits, job: Job, capture: Capture, *, reason: Reason, detail: str) -> None:
     all_of_it = await captures.of_job(tx.conn, job.id)
-    others = [each.state for each in all_of_it if each.wanted and each.state in LIVE]
+    live = [each for each in all_of_it if each.wanted and each.state in LIVE]
+    await _succeed(tx, capture, live)
+    others = [each.state for each in live]
     data = {"captureId": capture.id, "nodeId": capture.node_id, "epoch": capture.epoch}
     again = retry_at(job.attempts, tx.now)
     match after_loss(job.status, others):

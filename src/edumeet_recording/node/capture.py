@@ -50,7 +50,7 @@ TICK_NS = 40_000_000
 """Time between two wake-ups: as long as a NACK may take, long enough for several datagrams a socket."""
 READING_NS = 20_000_000
 """Share of a tick for reading: a flooded socket gets what the others leave of it."""
-AUDIO_PAUSE_NS = 100_000_000
+AUDIO_PAUSE_NS = 200_000_000
 """Between two readings of a socket for audio: its packets are few and small, and a late NACK spoils no picture."""
 SERVICE_NS = 100_000_000
 NUMBERS_NS = 2_000_000_000
@@ -106,13 +106,14 @@ class _Capture:
         reception = self.reception
         if not reception.count:
             return
-        if self._tape.unwritten > UNWRITTEN_BYTES:
+        tape = self._tape
+        if tape.handed - tape.written > UNWRITTEN_BYTES:
             reception.drop_records("unwritable")
             return
         count = reception.count
         records = reception.take_records()
-        self._tape.handed_over(len(records))
-        turn.records.append((self._tape, records, count, reception.last_ns))
+        tape.handed += len(records)
+        turn.records.append((tape, records, count, reception.last_ns))
 
     def end(self, turn: Turn, now_ns: int) -> None:
         """Nothing more will come."""

@@ -1,6 +1,6 @@
 """The thread of a capture process that writes tape, so that its loop goes on receiving while a disk hangs; in order.
 
-What the disk has not taken yet waits in memory; how much that may be is the loop's to decide, by `Tape.unwritten`.
+What the disk has not taken yet waits in memory; how much that may be is the loop's to decide.
 """
 
 import time
@@ -20,38 +20,43 @@ HANGS_S = 3.0
 
 
 class Tape:
-    """The tape of one capture, chunk after chunk. `unwritten` and `handed_over` are its loop's, the rest its writer's.
+    """The tape of one capture, chunk after chunk. `handed` is its loop's, the rest its writer's.
 
     `first`: the header of its first chunk. All captures' chunks end at the same moments, `chunk_ns` of the wall clock
     apart, for what is done with them costs less when done together.
     """
 
+    __slots__ = (
+        "_chunk",
+        "_chunk_ns",
+        "_folder",
+        "_next",
+        "_taken",
+        "begun",
+        "capture_id",
+        "handed",
+        "last_word",
+        "written",
+    )
+
     def __init__(self, folder: str, first: ChunkHeader, chunk_ns: int) -> None:
+        self.capture_id = first.capture_id
         self._folder = folder
         self._next = first
         self._chunk_ns = chunk_ns
         self._chunk: ChunkFile | None = None
-        self._handed = self._taken = self._written = 0
+        self._taken = 0
+        self.begun = False
+        """True once somebody was told that something is on it."""
+        self.handed = 0
+        """Bytes of records that were given to the writer."""
+        self.written = 0
+        """Bytes of records that the system has taken."""
         self.last_word: Drained | None = None
         """Set once nothing more will come; said when all of it is in closed chunks."""
-        self.begun = False
-
-    @property
-    def capture_id(self) -> str:
-        """Whose tape it is."""
-        return self._next.capture_id
-
-    @property
-    def unwritten(self) -> int:
-        """Bytes of records that wait in memory."""
-        return self._handed - self._written
-
-    def handed_over(self, count: int) -> None:
-        """So many bytes are on their way to the writer."""
-        self._handed += count
 
     def append(self, records: bytes, count: int, last_ns: int) -> None:
-        """Take records that were handed over, the last of which came at `last_ns`; `flush` writes them."""
+        """Take records, the last of which came at `last_ns`, to be written with the next `flush`."""
         if self._chunk is None:
             self._chunk = ChunkFile(self._folder, self._next)
             self._next = replace(self._next, seq=self._next.seq + 1)
@@ -60,18 +65,17 @@ class Tape:
 
     def flush(self) -> bool:
         """Have the system take what waits; True where something did. Raises `OSError`: then it goes on waiting."""
-        if self._chunk is None or not self._chunk.pending:
+        chunk = self._chunk
+        if chunk is None or not chunk.pending:
             return False
-        self._chunk.flush()
-        self._written = self._taken
+        chunk.flush()
+        self.written = self._taken
         return True
 
-    def first_packet(self) -> FirstPacket | None:
-        """The news that something is on the tape, the first time that this is asked after a `flush`."""
-        if self.begun or self._chunk is None:
-            return None
-        self.begun = True
-        return FirstPacket(self.capture_id, self._chunk.first_ns / 1e9)
+    @property
+    def first_ns(self) -> int:
+        """Arrival of the first packet of the chunk that is written now."""
+        return self._chunk.first_ns if self._chunk else 0
 
     def full_chunk(self, now_ns: int) -> ChunkFile | None:
         """The chunk to close now, if any; the next record begins another."""
@@ -168,6 +172,6 @@ class Writer:
             self._error = error.strerror or str(error)
             return
         self._error = ""
-        first = tape.first_packet()
-        if first is not None:
-            self._said.put(first)
+        if not tape.begun:
+            tape.begun = True
+            self._said.put(FirstPacket(tape.capture_id, tape.first_ns / 1e9))

@@ -61,7 +61,7 @@ class Written:
     def come(self, *arrivals: int, look_at_ns: int = 0, ends: bool = False) -> None:
         records = b"".join(RECORD.pack(arrival, 3, 0, 0) + b"abc" for arrival in arrivals)
         ended = [(self.tape, LAST_WORD)] if ends else []
-        self.tape.handed_over(len(records))
+        self.tape.handed += len(records)
         taken = [(self.tape, records, len(arrivals), arrivals[-1])] if arrivals else []
         self.writer.put(Turn(taken, ended, look_at_ns))
 
@@ -100,14 +100,14 @@ def test_what_comes_while_the_disk_hangs_waits_for_it(written: Written, disk: Di
     for arrival in range(1, 50):
         written.come(arrival)
     assert disk.asked.wait(20)
-    assert written.tape.unwritten == 49 * (RECORD.size + 3)
+    assert written.tape.handed - written.tape.written == 49 * (RECORD.size + 3)
     assert written.writer.trouble(time.monotonic()) == ""
     assert "has taken nothing" in written.writer.trouble(time.monotonic() + HANGS_S + 1)
     disk.go_on()
     written.come(look_at_ns=100)
     written.finish()
     assert written.chunk(0) == list(range(1, 50))
-    assert written.tape.unwritten == 0
+    assert written.tape.written == written.tape.handed
     assert written.writer.trouble(time.monotonic() + HANGS_S + 1) == ""
 
 
@@ -118,7 +118,7 @@ def test_what_the_disk_refuses_is_tried_again_at_each_look(written: Written, dis
     written.writer.finish()
     assert written.writer.trouble(time.monotonic()) == "No space left on device"
     assert written.said.empty()
-    assert written.tape.unwritten > 0
+    assert written.tape.written < written.tape.handed
     disk.refuses = False
     again = Writer(written.closer, written.said)
     again.start()
