@@ -18,10 +18,6 @@ SELECT * FROM captures WHERE id = :id;
 -- All captures of a job, oldest epoch first.
 SELECT * FROM captures WHERE job_id = :job_id ORDER BY epoch, role;
 
--- name: captures_of_jobs
--- All captures of some jobs, oldest epoch first.
-SELECT * FROM captures WHERE job_id = ANY(:job_ids::text[]) ORDER BY job_id, epoch, role;
-
 -- name: nodes_of_rooms
 -- Of each of some jobs, the nodes that record somebody of its room.
 SELECT DISTINCT asking.id AS job_id, c.node_id
