@@ -28,7 +28,7 @@ async def test_it_slows_down_by_what_is_in_hand_and_never_stands() -> None:
     clock = DayClock(10, lambda: in_hand)
     clock.advance(1)
     assert clock.now_s == 10
-    in_hand = 4 * IN_HAND
+    in_hand = 2 * IN_HAND
     clock.advance(1)
     assert clock.now_s == 12.5
     in_hand = 10**9
