@@ -76,9 +76,13 @@ class Heartbeats:
         self._loads.pop(node_id, None)
         self._written.pop(node_id, None)
 
+    def lives(self, node_id: str, load: NodeLoad) -> None:
+        """It was heard; what it says of its captures is still to be applied."""
+        self._loads[node_id] = load
+
     def heard(self, node_id: str, beat: Heartbeat) -> None:
         """What a node says is written at the next tick."""
-        self._loads[node_id] = beat.load
+        self.lives(node_id, beat.load)
         for report in beat.captures:
             self._stats[report.capture_id] = stats_row(node_id, report)
 

@@ -41,6 +41,8 @@ PROTOCOL_ERROR = 1002
 GOING_AWAY = 1001
 REPLACED = 4000
 INBOX_MESSAGES = 1000
+INBOX_BEATS = 10
+"""With so much before it a heartbeat is let go: the next one says all of it again."""
 HEARTBEAT = '{"type":"heartbeat"'
 """How our nodes begin one."""
 DESIRED_PAUSE_S = 0.05
@@ -79,6 +81,10 @@ class NodeSession:
         self.let_go = False
         self.is_idle = True
         """Nothing of the inbox is still to be applied."""
+        self.is_introduced = False
+        """What its hello says is in the database."""
+        self.renews = False
+        """Something in the inbox may be a sign of life of a finalization."""
         self.inbox: asyncio.Queue[Hello | Heartbeat | Report] = asyncio.Queue(INBOX_MESSAGES)
         self.journals: asyncio.Queue[Journal] = asyncio.Queue(INBOX_MESSAGES)
         self._applied: dict[str, tuple[object, ...]] = {}
@@ -162,8 +168,7 @@ class NodeLinks:
             if isinstance(message, Journal):
                 await session.journals.put(message)
             elif not self._taken(session, message):
-                session.is_idle = False
-                await session.inbox.put(message)
+                await self._put_off(session, message)
 
     def _hear(self, session: NodeSession, text: str) -> bool:
         """Most of what thousands of nodes say is done with here; the rest, and what is no message, is received."""
@@ -183,17 +188,32 @@ class NodeLinks:
         self._heard(session, message)
         return True
 
+    async def _put_off(self, session: NodeSession, message: Hello | Heartbeat | Report) -> None:
+        """To be applied in its turn. That its node lives is known before, or those whose reports wait would be thought
+        dead, and cost more of what there is too little of; but not before its leases are renewed (`_heartbeat`).
+        """
+        session.is_idle = False
+        if isinstance(message, Heartbeat):
+            if session.is_introduced and not (message.finalizing or session.renews):
+                self._beats.lives(session.node_id, message.load)
+            session.renews |= bool(message.finalizing)
+            if session.inbox.qsize() >= INBOX_BEATS:
+                return
+        await session.inbox.put(message)
+
     async def _apply(self, session: NodeSession) -> None:
         while True:
             messages = await next_of(session.inbox)
             for hello in (message for message in messages if isinstance(message, Hello)):
                 await self._book.introduced(session.node_id, hello)
+                session.is_introduced = True
             said = [message for message in messages if isinstance(message, Heartbeat | Report)]
             await self._reports(session, {report.capture_id: report for each in said for report in each.captures})
             beats = [message for message in said if isinstance(message, Heartbeat)]
             if beats:
                 await self._heartbeat(session, beats[-1])
             session.is_idle = session.inbox.empty()
+            session.renews &= not session.is_idle
 
     async def _apply_journal(self, session: NodeSession) -> None:
         """Apply what is journaled in order, beside the reports; entries are repeated until they are acknowledged."""

@@ -11,8 +11,9 @@ from tests.integration.control.conftest import Service
 from tests.waiting import eventually
 
 from edumeet_recording.control import room_links
+from edumeet_recording.control.captures import CaptureCommands
 from edumeet_recording.control.link_transport import LinkClosed
-from edumeet_recording.control.node_links import GOING_AWAY, PROTOCOL_ERROR, REPLACED, NodeLinks
+from edumeet_recording.control.node_links import GOING_AWAY, INBOX_BEATS, PROTOCOL_ERROR, REPLACED, NodeLinks
 from edumeet_recording.control.room_links import RoomLinks
 from edumeet_recording.domain.capture import CaptureState
 from edumeet_recording.domain.errors import Unavailable
@@ -123,6 +124,35 @@ async def test_desired_state_goes_down_and_reports_come_up(service: Service) -> 
         assert [ack.up_to for ack in await eventually(lambda: wire.heard(Ack))] == [8]
         assert await service.pool.fetchval("SELECT count(*) FROM tape_chunks") == 1
     assert await service.pool.fetchval("SELECT linked_replica FROM ffmpeg_nodes") is None
+
+
+async def test_a_node_whose_reports_wait_is_known_to_live(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long: its heartbeats are not kept, for the next one says it all again."""
+    waiting: list[CaptureReport] = []
+
+    async def report(_self: CaptureCommands, _node_id: str, said: CaptureReport) -> None:
+        waiting.append(said)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(CaptureCommands, "report", report)
+    await service.node()
+    links = NodeLinks(service.captures, "replica")
+    beat = Heartbeat(load=NodeLoad(), captures=(CaptureReport(capture_id="c", epoch=1, state=CaptureState.PREPARED),))
+    heard = "SELECT last_heartbeat > clock_timestamp() - interval '1 minute' FROM ffmpeg_nodes"
+    async with linked(links, "node-1") as wire:
+        wire.say(Hello(node_id="node-1", version="1"))
+
+        async def lives() -> bool:
+            wire.say(beat)
+            await links.flush_tick()
+            return await service.pool.fetchval(heard)
+
+        for _ in range(20):
+            await service.pool.execute("UPDATE ffmpeg_nodes SET last_heartbeat = last_heartbeat - interval '1 hour'")
+            await eventually(lives)
+        assert len(waiting) == 1
+        (session,) = links._sessions.values()
+        assert session.inbox.qsize() <= INBOX_BEATS
 
 
 async def test_a_heartbeat_does_not_overtake_the_hello_before_it(service: Service) -> None:
