@@ -108,8 +108,11 @@ class Autoscaler:
 
     async def _plans(self, there: Collection[str] | None) -> list[_Plan]:
         async def read(tx: Tx) -> list[_Plan]:
-            states = await self._regions(tx, there)
-            return [_Plan(each, evaluate(policy_of(self._settings, each.region), each, tx.now)) for each in states]
+            plans: list[_Plan] = []
+            for each in await self._regions(tx, there):
+                plans.append(_Plan(each, evaluate(policy_of(self._settings, each.region), each, tx.now)))
+                await asyncio.sleep(0)  # each takes milliseconds, and others want their turn
+            return plans
 
         return await self._db.read(read)
 

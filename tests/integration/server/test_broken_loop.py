@@ -18,7 +18,7 @@ ENDED_WITHIN_S = 8.0
 
 
 async def test_it_ends_in_its_grace_whoever_is_still_connected(
-    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     tick = LiveFleet.tick
     breaks_at: float | None = None
@@ -50,3 +50,4 @@ async def test_it_ends_in_its_grace_whoever_is_still_connected(
     assert raised.group_contains(LoopBroken, match="known_fleet failed 2 times")
     assert breaks_at is not None
     assert time.monotonic() - breaks_at < ENDED_WITHIN_S
+    assert not [each for each in caplog.records if each.name.startswith("uvicorn") and each.exc_info]
