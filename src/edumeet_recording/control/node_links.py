@@ -291,6 +291,7 @@ class NodeLinks:
     async def _let_go(self, sessions: Iterable[NodeSession], reason: str) -> None:
         for session in sessions:
             session.let_go = True
+            await asyncio.sleep(0)  # there may be thousands, and others want a turn too
             try:
                 await session.send(Goaway(reason=reason))
                 await session.transport.close(GOING_AWAY, reason)
