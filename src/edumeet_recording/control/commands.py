@@ -38,7 +38,7 @@ from edumeet_recording.wire.room_link import RoomHeartbeat
 
 log = structlog.get_logger()
 DEFAULT_CORES = 1
-TOKENS_TOGETHER = 200
+TOKENS_TOGETHER = 50
 
 
 @dataclass(slots=True)

@@ -14,7 +14,8 @@ from edumeet_recording.store import nodes
 from edumeet_recording.store.transaction import Channel, Transactor, Tx
 from edumeet_recording.wire.node_link import Hello
 
-AT_ONCE = 200
+AT_ONCE = 50
+"""Few, for what follows for each of them is done in one go, and callers of the API wait."""
 
 
 class Change(Enum):

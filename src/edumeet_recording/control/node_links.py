@@ -19,6 +19,7 @@ from edumeet_recording.control.streams import stats_row
 from edumeet_recording.control.together import Together
 from edumeet_recording.domain.capture import BROKEN
 from edumeet_recording.store import nodes
+from edumeet_recording.store.transaction import Transactor
 from edumeet_recording.wire.node_link import (
     NODE_MESSAGE,
     Ack,
@@ -108,13 +109,17 @@ class NodeSession:
 
 
 class NodeLinks:
-    """The nodes that are linked with this replica."""
+    """The nodes that are linked with this replica.
 
-    def __init__(self, commands: CaptureCommands, replica: str) -> None:
+    `beats_db` has a connection that nobody else takes: heartbeats that wait behind all else would have nodes
+    thought dead, which makes more to do.
+    """
+
+    def __init__(self, commands: CaptureCommands, replica: str, beats_db: Transactor | None = None) -> None:
         self._commands = commands
         self._db = commands.db
         self._sessions: dict[str, NodeSession] = {}
-        self._beats = Heartbeats(commands.db)
+        self._beats = Heartbeats(beats_db or commands.db)
         self._book = LinkBook(commands.db, replica)
         self._applying = asyncio.Semaphore(REPORTS_AT_ONCE)
         self._desired = Together(partial(desired_of, commands.db), DESIRED_TOGETHER, repeatable=True)

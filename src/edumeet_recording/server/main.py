@@ -122,7 +122,8 @@ async def _orchestrate(
         captures = CaptureCommands(db, settings)
         fleet = LiveFleet(db, settings.placement_strategy)
         replica = uuid4().hex
-        node_links = NodeLinks(captures, replica)
+        beats_pool = await stack.enter_async_context(open_pool(dsn, 1))
+        node_links = NodeLinks(captures, replica, Transactor(beats_pool, notifier))
         watch = WatchHub(pool)
         room_links = RoomLinks(db, replica, settings.room_server_request_timeout_s)
         leadership = Leadership(dsn, replica)

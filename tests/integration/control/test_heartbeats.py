@@ -1,16 +1,23 @@
 """What heartbeats say is in the database: news at the next tick, measured numbers after some seconds, life always."""
 
+import asyncio
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import pytest
 from tests.integration.control.conftest import Service
+from tests.integration.control.test_links import linked
+from tests.waiting import eventually
 
 from edumeet_recording.control import heartbeats
 from edumeet_recording.control.heartbeats import MEASURED_EACH, Heartbeats
+from edumeet_recording.control.node_links import NodeLinks
 from edumeet_recording.domain.errors import Unavailable
-from edumeet_recording.store.db import Connection
-from edumeet_recording.wire.node_link import Heartbeat, NodeLoad
+from edumeet_recording.store.db import Connection, open_pool
+from edumeet_recording.store.notify import Notifier
+from edumeet_recording.store.transaction import Transactor
+from edumeet_recording.wire.node_link import Desired, Heartbeat, NodeLoad
 
 WARNED = NodeLoad(warning="the spool's disk is 83 % full")
 
@@ -140,3 +147,20 @@ async def test_many_nodes_are_written_in_portions(service: Service, monkeypatch:
             load(number).model_dump(mode="json", by_alias=True) for number in range(5)
         ]
         assert all(row["last_heartbeat"] > before for row in rows)
+
+
+async def test_heartbeats_are_written_while_all_connections_are_taken(service: Service, dsn: str) -> None:
+    await service.node()
+    async with open_pool(dsn, 1) as pool, AsyncExitStack() as stack:
+        links = NodeLinks(service.captures, "replica", Transactor(pool, Notifier("unused")))
+        async with linked(links, "node-1") as wire:
+            await eventually(lambda: wire.heard(Desired))
+            taken = [
+                await stack.enter_async_context(service.pool.acquire()) for _ in range(service.pool.get_max_size())
+            ]
+            wire.say(Heartbeat(load=WARNED))
+            await eventually(wire.up.empty)
+            async with asyncio.timeout(3):
+                await links.flush_tick()
+            assert await taken[0].fetchval("SELECT health_reason FROM ffmpeg_nodes") == WARNED.warning
+            await stack.aclose()
