@@ -28,6 +28,7 @@ class OneNode:
         self.token = "token-1"  # noqa: S105 - of a stand-in
         self.registrations: list[dict[str, object]] = []
         self.secrets: list[str | None] = []
+        self.refuse_registration = False
         self.links = 0
         self.posts = 0
         self.heartbeat: wire.Heartbeat | None = None
@@ -70,6 +71,8 @@ class OneNode:
         body: dict[str, object] = await request.json()
         self.registrations.append(body)
         self.secrets.append(request.headers.get("x-registration-secret"))
+        if self.refuse_registration:
+            return Response(status_code=403)
         return JSONResponse({"nodeId": body["nodeId"], "token": self.token}, status_code=201)
 
     async def _heartbeat(self, request: Request) -> Response:

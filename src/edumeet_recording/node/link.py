@@ -21,7 +21,7 @@ from edumeet_recording.domain.codecs import Codec
 from edumeet_recording.domain.errors import OrchestratorError, Unavailable
 from edumeet_recording.node.events import DesiredReceived, Event, JournalAcked, KeyFrameRequested, LinkUp
 from edumeet_recording.node.journal import Journal
-from edumeet_recording.node.registration import Identity, register
+from edumeet_recording.node.registration import Identity, introduce
 from edumeet_recording.wire import node_link as wire
 
 FIRST_PAUSE_S = 0.25
@@ -85,8 +85,7 @@ class Link:
                 self._pause = min(2 * self._pause, LONGEST_PAUSE_S)
 
     async def _connect_once(self, client: httpx2.AsyncClient) -> None:
-        if not self._identity.token:
-            await register(client, self._settings, self._identity, self._url)
+        await introduce(client, self._settings, self._identity, self._url)
         base = self._settings.orchestrator_url.rstrip("/")
         try:
             async with connect(
@@ -106,7 +105,7 @@ class Link:
 
     async def _refused(self, client: httpx2.AsyncClient, status: int) -> None:
         if status in (401, 404):
-            self._identity.keep("")
+            self._identity.forget()
         elif status != 403 and 400 <= status < 500:
             _log.warning("the WebSocket was refused: heartbeats are posted instead", status=status)
             await self._post(client)
@@ -222,7 +221,7 @@ class Link:
                 timeout=_TIMEOUT_S,
             )
             if answer.status_code in (401, 404):
-                self._identity.keep("")
+                self._identity.forget()
             answer.raise_for_status()
             return wire.HeartbeatAnswer.model_validate_json(answer.text)
         except (httpx2.HTTPError, ValidationError) as error:

@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
+import structlog
 from pydantic import ValidationError
 
 from edumeet_recording.config import NodeSettings
@@ -21,6 +23,8 @@ from edumeet_recording.domain.errors import Conflict, Forbidden, InvalidRequest,
 from edumeet_recording.domain.failure_domain import UNNAMED, parse_failure_domain
 from edumeet_recording.node.machine import cores, memory
 from edumeet_recording.wire.base import Message
+
+_log = structlog.get_logger(__name__)
 
 _TIMEOUT_S = 10.0
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -33,27 +37,35 @@ class _Registered(Message):
 
 
 class Identity:
-    """The node's id, made once, and its token, which is only good for this node. The file is readable by us alone."""
+    """The node's id, made once, and its token, which is only good for this node. The file is readable by us alone.
+
+    `known_as` is what the orchestrator was told of the node when it gave the token.
+    """
 
     def __init__(self, path: Path, node_id: str) -> None:
         self._path = path
         known = json.loads(path.read_text()) if path.exists() else {}
         self.node_id: str = node_id or known.get("nodeId") or f"node-{uuid.uuid4()}"
         self.token: str = known.get("token", "") if known.get("nodeId") == self.node_id else ""
+        self.known_as: dict[str, Any] = known.get("knownAs", {})
         if known.get("nodeId") != self.node_id:
             self._save()
 
-    def keep(self, token: str) -> None:
-        """Keep the token; an empty one forgets it."""
-        self.token = token
+    def keep(self, token: str, known_as: dict[str, Any]) -> None:
+        """Keep the token, and what it was given for."""
+        self.token, self.known_as = token, known_as
         self._save()
+
+    def forget(self) -> None:
+        """The token does not hold any more."""
+        self.keep("", {})
 
     def _save(self) -> None:
         new = self._path.with_suffix(".new")
         new.unlink(missing_ok=True)
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(fd, "w") as file:
-            json.dump({"nodeId": self.node_id, "token": self.token}, file)
+            json.dump({"nodeId": self.node_id, "token": self.token, "knownAs": self.known_as}, file)
         new.replace(self._path)
 
 
@@ -69,20 +81,40 @@ def held_state(folder: Path) -> Generator[None]:
         yield
 
 
-async def register(client: httpx2.AsyncClient, settings: NodeSettings, identity: Identity, url: str) -> None:
-    """Get a token. Raises `Forbidden` where the orchestrator refuses us, `Unavailable` where it does not answer."""
-    headers = {"Authorization": f"Bearer {identity.token}"} if identity.token else {}
-    if secret := settings.registration_secret.get_secret_value():
-        headers["X-Registration-Secret"] = secret
-    body = {
-        "nodeId": identity.node_id,
+async def introduce(client: httpx2.AsyncClient, settings: NodeSettings, identity: Identity, url: str) -> None:
+    """Have a token, and the orchestrator know what we are in this life: our address, say, may not be that of the last.
+
+    Raises `Forbidden` where it refuses us, `Unavailable` where it does not answer.
+    """
+    body = _introduction(settings, identity.node_id, url)
+    if not identity.token:
+        await _register(client, settings, identity, body)
+    elif identity.known_as != body:
+        try:
+            await _register(client, settings, identity, body)
+        except Forbidden as error:
+            # such as without the secret, which the token has made needless so far
+            _log.warning("the orchestrator keeps what it knew of this node", reason=error.message)
+
+
+def _introduction(settings: NodeSettings, node_id: str, url: str) -> dict[str, Any]:
+    return {
+        "nodeId": node_id,
         "url": url,
         "region": settings.node_region,
         "specs": _specs(settings),
-        "failureDomain": own_failure_domain(settings.node_failure_domain, identity.node_id),
+        "failureDomain": own_failure_domain(settings.node_failure_domain, node_id),
         "processingSlots": settings.processing_slots,
         "version": version("edumeet-recording"),
     }
+
+
+async def _register(
+    client: httpx2.AsyncClient, settings: NodeSettings, identity: Identity, body: dict[str, Any]
+) -> None:
+    headers = {"Authorization": f"Bearer {identity.token}"} if identity.token else {}
+    if secret := settings.registration_secret.get_secret_value():
+        headers["X-Registration-Secret"] = secret
     try:
         answer = await client.post(
             f"{settings.orchestrator_url.rstrip('/')}/api/nodes/ffmpeg-nodes/register",
@@ -97,7 +129,7 @@ async def register(client: httpx2.AsyncClient, settings: NodeSettings, identity:
     if not answer.is_success:
         raise Unavailable(f"registration was answered with {answer.status_code} {answer.text[:500]}")
     try:
-        identity.keep(_Registered.model_validate_json(answer.text).token)
+        identity.keep(_Registered.model_validate_json(answer.text).token, body)
     except ValidationError as error:
         raise Unavailable(f"the answer to registration does not parse: {error}") from error
 

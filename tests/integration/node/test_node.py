@@ -260,9 +260,26 @@ async def test_a_node_registers_with_what_it_is_and_keeps_its_token(orchestrator
     assert (body["nodeId"], body["region"], body["processingSlots"]) == ("node-1", "eu", 2)
     identity = settings.state_dir / "node" / "identity.json"
     assert identity.stat().st_mode & 0o777 == 0o600
-    async with start_node():
+
+
+async def test_only_what_is_new_of_a_node_is_registered_again(orchestrator: OneNode, start_node: Start) -> None:
+    async with start_node(node_url="http://127.0.0.1:1"):
+        await eventually(lambda: orchestrator.links)
+    async with start_node(node_url="http://127.0.0.1:1"):
         await eventually(lambda: orchestrator.links == 2)
     assert len(orchestrator.registrations) == 1
+    async with start_node(node_url="http://127.0.0.1:2"):
+        await eventually(lambda: orchestrator.links == 3)
+    assert [body["url"] for body in orchestrator.registrations] == ["http://127.0.0.1:1", "http://127.0.0.1:2"]
+
+
+async def test_a_node_whose_news_are_refused_works_on_with_its_token(orchestrator: OneNode, start_node: Start) -> None:
+    async with start_node(processing_slots=1):
+        await eventually(lambda: orchestrator.links)
+    orchestrator.refuse_registration = True
+    async with start_node(processing_slots=2):
+        await eventually(lambda: orchestrator.links == 2)
+    assert len(orchestrator.registrations) == 2
 
 
 async def test_a_token_that_no_longer_holds_is_replaced(orchestrator: OneNode, start_node: Start) -> None:

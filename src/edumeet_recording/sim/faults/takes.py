@@ -26,7 +26,7 @@ from edumeet_recording.wire.views import Recording
 
 PEERS = 3
 """Each in a room of its own: a node takes all of a room where it can, and several shall have something to do."""
-HOLE_S = 0.15
+HOLE_S = {Kind.AUDIO: 0.05, Kind.VIDEO: 0.15}
 """Packets of one of our peers that are further apart than this have something missing between them."""
 _REPORTED_S = 0.5
 """The report tells of what is missing for longer than this."""
@@ -211,7 +211,7 @@ def holes_of(path: Path) -> dict[Kind, list[Span]]:
             if packet.pts is not None:
                 times.setdefault(Kind(packet.stream.type), []).append(float(packet.pts * packet.time_base))
     return {
-        kind: [(earlier, later) for earlier, later in itertools.pairwise(sorted(at)) if later - earlier > HOLE_S]
+        kind: [(earlier, later) for earlier, later in itertools.pairwise(sorted(at)) if later - earlier > HOLE_S[kind]]
         for kind, at in times.items()
     }
 
