@@ -30,7 +30,7 @@ MEASURED = frozenset(
 MEASURED_EACH = 5
 """Of so many heartbeats of a node one is written whole, news or none."""
 AT_ONCE = 1000
-"""Nodes of one statement: who waits for one of their rows, or for this process, shall not wait for thousands."""
+"""Nodes, or captures, of one statement, lest who waits for a row of theirs, or for this process, waits for thousands."""
 
 _news = attrgetter(*sorted(NodeLoad.model_fields.keys() - MEASURED))
 
@@ -102,7 +102,8 @@ class Heartbeats:
             news += await self._db.run(lambda tx, some=some: nodes.keep_alive(tx.conn, some, tx.now))
         for some in _portions(news):
             await self._store({node_id: loads[node_id] for node_id in some})
-        await store_beats(self._db, {}, list(stats.values()))
+        for some in _portions(list(stats)):
+            await store_beats(self._db, {}, [stats[capture_id] for capture_id in some])
 
     async def _store(self, loads: Mapping[str, NodeLoad]) -> None:
         """What could not be written is news still, and written with the next heartbeat."""
@@ -118,8 +119,8 @@ def _news_of(load: NodeLoad) -> tuple[object, ...]:
     return *_news(load), load.spool_bytes > 0
 
 
-def _portions(node_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+def _portions(ids: Sequence[str]) -> Iterator[Sequence[str]]:
     """In the same order everywhere, lest two replicas, or a replica's statements, wait for each other in a circle."""
-    ordered = sorted(node_ids)
+    ordered = sorted(ids)
     for first in range(0, len(ordered), AT_ONCE):
         yield ordered[first : first + AT_ONCE]
