@@ -30,7 +30,7 @@ MEASURED = frozenset(
 MEASURED_EACH = 5
 """Of so many heartbeats of a node one is written whole, news or none."""
 AT_ONCE = 1000
-"""Nodes, or captures, of one statement, lest who waits for a row of theirs, or for this process, waits for thousands."""
+"""Nodes, or captures, of one statement: neither who wants their rows nor this process shall wait for thousands."""
 
 _news = attrgetter(*sorted(NodeLoad.model_fields.keys() - MEASURED))
 
