@@ -33,7 +33,7 @@ ROOM_MISSED_S = 12.0
 """Two heartbeats of a room server, sent each few seconds, are missing."""
 NO_REFUSAL = frozenset(Probe) - {Probe.REFUSED}
 """Before a node is timed out only refusals decide, and only all of them: after another answer a probe costs media."""
-PROBE_PAUSE_S = 0.1
+PROBE_PAUSE_S = 0.05
 PROBE_TIMEOUT_S = 1.0
 
 

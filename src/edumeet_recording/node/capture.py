@@ -178,6 +178,7 @@ class Worker:
         self._node_id = node_id
         self._spool = spool
         self._chunk_ns = int(chunk_seconds * 1e9)
+        self._chunks_end_ns = 0
         self._alone_s = alone_s
         self._epoll = select.epoll()
         self._agent = AgentLink(listening, self._epoll, self._greet)
@@ -202,9 +203,12 @@ class Worker:
             ready = self._epoll.poll(SERVICE_NS / 1e9 if self._captures else NUMBERS_NS / 1e9)
             self._read(ready)
             now = time.monotonic_ns()
-            if now - serviced >= SERVICE_NS or self._turn.ended:
+            wall_ns = time.time_ns()
+            # at the first tick after the chunks' end, for what is not shipped is lost with the machine
+            if now - serviced >= SERVICE_NS or self._turn.ended or wall_ns >= self._chunks_end_ns:
                 serviced = now
-                self._service(time.time_ns())
+                self._chunks_end_ns = (wall_ns // self._chunk_ns + 1) * self._chunk_ns
+                self._service(wall_ns)
             if now - counted >= NUMBERS_NS:
                 counted = now
                 self._tell_numbers()

@@ -29,6 +29,7 @@ class Tape:
     __slots__ = (
         "_chunk",
         "_chunk_ns",
+        "_due_ns",
         "_folder",
         "_next",
         "_taken",
@@ -45,7 +46,7 @@ class Tape:
         self._next = first
         self._chunk_ns = chunk_ns
         self._chunk: ChunkFile | None = None
-        self._taken = 0
+        self._due_ns = self._taken = 0
         self.begun = False
         """True once somebody was told that something is on it."""
         self.handed = 0
@@ -59,6 +60,8 @@ class Tape:
         """Take records, the last of which came at `last_ns`, to be written with the next `flush`."""
         if self._chunk is None:
             self._chunk = ChunkFile(self._folder, self._next)
+            # not by its first record: sockets are read in turn, and what came before the last chunk ended may begin it
+            self._due_ns = (last_ns // self._chunk_ns + 1) * self._chunk_ns
             self._next = replace(self._next, seq=self._next.seq + 1)
         self._chunk.append(records, count, last_ns)
         self._taken += len(records)
@@ -82,8 +85,7 @@ class Tape:
         chunk = self._chunk
         if chunk is None or chunk.pending:
             return None
-        due_ns = (chunk.first_ns // self._chunk_ns + 1) * self._chunk_ns
-        if self.last_word is None and now_ns < due_ns and chunk.bytes < CHUNK_BYTES:
+        if self.last_word is None and now_ns < self._due_ns and chunk.bytes < CHUNK_BYTES:
             return None
         self._chunk = None
         return chunk

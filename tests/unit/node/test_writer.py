@@ -95,6 +95,16 @@ def test_chunks_end_at_their_time_and_the_last_word_comes_last(written: Written)
     assert (written.chunk(0), written.chunk(1)) == ([10, 20, 30], [110])
 
 
+def test_what_came_before_a_chunk_ended_and_was_read_after_makes_no_chunk_of_its_own(written: Written) -> None:
+    written.come(10, 90)
+    written.come(look_at_ns=101)
+    written.come(95, 115)
+    written.come(150, look_at_ns=160)
+    written.come(look_at_ns=200)
+    closed = [each for each in written.finish() if isinstance(each, ChunkClosed)]
+    assert [(each.seq, each.records) for each in closed] == [(0, 2), (1, 3)]
+
+
 def test_what_comes_while_the_disk_hangs_waits_for_it(written: Written, disk: Disk) -> None:
     disk.hang()
     for arrival in range(1, 50):
