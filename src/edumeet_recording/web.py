@@ -18,6 +18,8 @@ LISTENING = "edumeet.listening"
 says of each whether that was all."""
 WRITING = "edumeet.writing"
 """Extension of a WebSocket's scope: its `write` sends a text at once, or says that it must wait, or is too late."""
+SHARED_CHARACTERS = 2**16
+"""What is longer is for one: its frame is not kept for others."""
 
 
 @lru_cache(maxsize=4)
@@ -62,7 +64,7 @@ class _WebSockets(WebSocketsSansIOProtocol):
 
     def _write(self, text: str) -> bool:
         there = self.handshake_complete and not self.close_sent and not self.transport.is_closing()
-        if not there or not self.writable.is_set():
+        if not there or not self.writable.is_set() or len(text) > SHARED_CHARACTERS:
             return False
         self.transport.write(_frame_of(text))
         return True
