@@ -60,6 +60,7 @@ ENDPOINTS = [
     ("DELETE", "/api/nodes/node-1", Scope.NODES_ADMIN),
     ("POST", "/api/nodes/node-1/drain", Scope.NODES_ADMIN),
     ("POST", "/api/nodes/node-1/undrain", Scope.NODES_ADMIN),
+    ("GET", "/api/replicas", Scope.NODES_READ),
     ("GET", "/api/metrics", Scope.METRICS_READ),
     ("GET", "/api/metrics/history", Scope.METRICS_READ),
     ("GET", "/metrics", Scope.METRICS_READ),
