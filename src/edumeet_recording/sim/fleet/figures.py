@@ -16,7 +16,8 @@ class Figures:
 
     The rest are the service's, in seconds of the real clock, though the day ran faster: `placement_*` from the
     request until a node was told, `start_*` until the first packet, `service_max_wait_s` from the answer until a node
-    was told. `day_took_min`: how fast the day ran, which is slower than was asked for where the service fell behind.
+    was told. `without_media`: recordings that were over before they had begun, so fast did the day run.
+    `day_took_min`: how fast that was, which is slower than was asked for where the service fell behind.
     """
 
     wait_p99_s: float
@@ -25,6 +26,7 @@ class Figures:
     returned_early: int
     recordings: int
     refused: int
+    without_media: int
     placement_p50_s: float
     placement_p99_s: float
     start_p50_s: float
@@ -48,6 +50,7 @@ def figures(lived: Lived) -> Figures:
         returned_early=virtual.returned_early,
         recordings=len(watch.recordings),
         refused=len(watch.refusals),
+        without_media=watch.without_media,
         placement_p50_s=percentile(placements, 0.5),
         placement_p99_s=percentile(placements, 0.99),
         start_p50_s=percentile(starts, 0.5),

@@ -51,6 +51,12 @@ class Watch:
         """Recordings that the service was asked for and has not done: no answer, first packet, or file yet."""
         return self._asking + len(self._without_packet) + len(self._without_file)
 
+    @property
+    def without_media(self) -> int:
+        """Recordings that were stopped before they had begun."""
+        over = (job_id for job_id, each in self.recordings.items() if each.ended_at is not None)
+        return sum(job_id not in self._first_receiving for job_id in over)
+
     def asked(self) -> None:
         """A start was sent."""
         self._asking += 1

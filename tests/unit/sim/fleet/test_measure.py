@@ -19,6 +19,7 @@ def test_a_recording_is_in_hand_until_its_first_packet_and_from_its_end_until_it
         said()
         seen.append(watch.in_hand)
     assert seen == [1, 1, 0, 1, 0]
+    assert watch.without_media == 0
 
 
 def test_what_is_refused_or_ends_without_a_packet_is_not_in_hand() -> None:
@@ -30,6 +31,7 @@ def test_what_is_refused_or_ends_without_a_packet_is_not_in_hand() -> None:
     assert watch.waiting() == {"here": 1}
     watch.ended("a")
     assert (watch.in_hand, watch.refusals, watch.waiting()) == (0, ["no"], {})
+    assert watch.without_media == 1
 
 
 def test_a_packet_may_come_before_the_answer() -> None:
