@@ -99,7 +99,7 @@ async def test_what_is_wrong_with_one_is_told_to_that_one(ready: Service) -> Non
     await ready.commands.put_tenant(Tenant("small", None, Quota(max_active=1), 1))
     key = {"peer_id": "key", "idempotency_key": "again"}
     good = JobStatus.INITIALIZING
-    assert await outcomes(
+    found = await outcomes(
         ready,
         *peers(1),
         {"peer_id": "unknown", "room_server_id": "nobody"},
@@ -113,7 +113,10 @@ async def test_what_is_wrong_with_one_is_told_to_that_one(ready: Service) -> Non
         {"peer_id": "second", "tenant_id": "small"},
         {"peer_id": "region", "allowed_regions": ("mars",)},
         {"peer_id": "last"},
-    ) == [
+    )
+    found[8:10] = sorted(found[8:10])
+    """Either of the two may be the one that the quota leaves room for."""
+    assert found == [
         good,
         "unknown_room_server",
         good,
