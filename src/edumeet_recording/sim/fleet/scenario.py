@@ -25,7 +25,7 @@ BOOT_S = 60.0
 """Of the simulated day: from asking for a node until it registers."""
 LEAST_NODES = 1
 """In each region, at any time."""
-LUCK = 4
+LUCK = 6
 """Of what comes by chance while a node boots, how many standard deviations more than usual the warm spare has room
 for. With nodes for hundreds of recordings one is enough for that, with nodes for three it is not."""
 
