@@ -285,7 +285,7 @@ class NodeCore:
             return []
         if "unwritable" in numbers.foreign:
             # Media is being lost for want of a disk: another node should take over.
-            capture.error = f"the spool cannot be written: {self._unwritable.get(slot, 'it was full')}"
+            capture.error = f"the spool cannot be written: {self._unwritable.get(slot, 'it took too little')}"
         elif capture.lost_its_place:
             capture.error = LOST_ITS_PLACE
         else:
