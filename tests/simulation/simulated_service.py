@@ -13,13 +13,14 @@ from edumeet_recording.control.captures import CaptureCommands
 from edumeet_recording.control.commands import Commands
 from edumeet_recording.control.deadlines import DeadlineLoop
 from edumeet_recording.control.desired import desired_of
-from edumeet_recording.control.dispatch import dispatch_tick, drain_tick
+from edumeet_recording.control.dispatch import drain_tick
 from edumeet_recording.control.fleet import LiveFleet
 from edumeet_recording.control.health import HealthLoop
 from edumeet_recording.control.node_links import apply_heartbeat
 from edumeet_recording.control.processing import assign_tick, late_media_tick
 from edumeet_recording.control.redundancy import standby_tick
 from edumeet_recording.control.starts import Starts
+from edumeet_recording.control.takeover import takeover_tick
 from edumeet_recording.domain.request import FFmpegNodeRegistration, RoomServerRegistration
 from edumeet_recording.store import nodes
 from edumeet_recording.store.db import Connection, Pool
@@ -71,7 +72,7 @@ class SimulatedService:
         leader = self.replicas[LEADER]
         client = httpx2.AsyncClient(transport=httpx2.MockTransport(self._probed))
         self.ticks = {
-            "dispatch": partial(dispatch_tick, leader.db, SETTINGS, leader.starts.fleet),
+            "dispatch": partial(takeover_tick, leader.db, SETTINGS, leader.starts.fleet),
             "standby": partial(standby_tick, leader.db, SETTINGS, leader.starts.fleet),
             "drain": partial(drain_tick, leader.db, SETTINGS, leader.starts.fleet),
             "processing": partial(assign_tick, leader.db, SETTINGS),
