@@ -186,7 +186,11 @@ class _Simulation:
         self.watch.accepted(job_id, Recording(session, asked_at, time.monotonic()))
         await self.clock.until(session.ends_s)
         self.watch.ended(job_id)
-        stopped = await caller.post(f"/api/recordings/{job_id}/stop")
+        try:
+            stopped = await caller.post(f"/api/recordings/{job_id}/stop")
+        except Unavailable as error:
+            self.watch.refusals.append(error.message)
+            return
         if stopped.status != 200:
             self.watch.refusals.append(f"stop: {stopped.status} {stopped.body[:200]!r}")
 
