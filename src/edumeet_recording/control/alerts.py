@@ -70,9 +70,10 @@ class Alerts:
             # first what still holds: a leader that was away for long ends nothing that lasts
             opened = await alerts.see(tx.conn, conditions(situation, tx.now), tx.now)
             ended = await alerts.recover(tx.conn, tx.now - RECOVERED_AFTER, tx.now)
-            for alert in (*opened, *ended):
-                await _note(tx, alert)
-            return [*opened, *ended]
+            news = [*opened, *ended]
+            if news:
+                await scaling.note_together(tx.conn, [_note_of(each) for each in news], tx.now)
+            return news
 
         for alert in await self._db.run(work):
             log.warning(_action(alert), rule=alert.rule, subject=alert.subject, detail=alert.detail)
@@ -102,9 +103,9 @@ class Alerts:
         self._taken = {taken for taken in self._taken if taken[1] not in done}
 
 
-async def _note(tx: Tx, alert: Alert) -> None:
+def _note_of(alert: Alert) -> scaling.Note:
     data = {"alertId": alert.id, "subject": alert.subject, "severity": alert.severity, "detail": alert.detail}
-    await scaling.note(tx.conn, region=alert.region, action=_action(alert), reason=alert.rule, data=data, now=tx.now)
+    return scaling.Note(alert.region, _action(alert), alert.rule, data)
 
 
 def _is_over(alert: Alert) -> bool:

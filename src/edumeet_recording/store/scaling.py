@@ -24,6 +24,16 @@ _sql = load_queries("scaling")
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """What is kept of a decision or alert; `data`: its numbers."""
+
+    region: str
+    action: str
+    reason: str
+    data: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
 class RecentRequests:
     """What a region asked for lately; `refused`: requests in a row that came to nothing."""
 
@@ -135,7 +145,19 @@ async def note(
     conn: Connection, *, region: str, action: str, reason: str, data: Mapping[str, object], now: datetime
 ) -> None:
     """Keep a decision, with its numbers; the last thing that a transaction does, for all others wait for its end."""
-    await _sql.insert_scaling_event(conn, region=region, action=action, reason=reason, data=dict(data), now=now)
+    await note_together(conn, [Note(region, action, reason, data)], now)
+
+
+async def note_together(conn: Connection, notes: Sequence[Note], now: datetime) -> None:
+    """Keep several, in their order."""
+    await _sql.insert_scaling_events(
+        conn,
+        regions=[each.region for each in notes],
+        actions=[each.action for each in notes],
+        reasons=[each.reason for each in notes],
+        data=[dict(each.data) for each in notes],
+        now=now,
+    )
 
 
 async def last_recommended(conn: Connection, region: str) -> int | None:

@@ -103,10 +103,14 @@ UPDATE fleet_requests SET
 WHERE node_id = :node_id AND state = :before::fleet_request_state
 RETURNING node_id;
 
--- name: insert_scaling_event!
--- A decision, an alert, or the end of one. One transaction after the other: who has seen an id has seen all below it.
+-- name: insert_scaling_events!
+-- Decisions, alerts, and their ends, in order. One transaction after the other: who has seen an id has seen all below it.
 WITH alone AS MATERIALIZED (SELECT pg_advisory_xact_lock(hashtextextended('scaling events', 0)))
-INSERT INTO scaling_events (at, region, action, reason, data) SELECT :now, :region, :action, :reason, :data FROM alone;
+INSERT INTO scaling_events (at, region, action, reason, data)
+SELECT :now, region, action, reason, data
+FROM alone, unnest(:regions::text[], :actions::text[], :reasons::text[], :data::jsonb[])
+    WITH ORDINALITY AS event (region, action, reason, data, place)
+ORDER BY place;
 
 -- name: last_recommended$
 -- What was last recommended for a region: asked at each tick, so no more of its history is read than must be.
