@@ -25,7 +25,8 @@ from edumeet_recording.node.registration import Identity, introduce
 from edumeet_recording.wire import node_link as wire
 
 FIRST_PAUSE_S = 0.25
-LONGEST_PAUSE_S = 10.0
+LONGEST_PAUSE_S = 4.0
+"""Orchestrators that were away take silence for death soon after they are back (`control/health.py`, RECONNECT_S)."""
 POSTING_S = 60.0
 """How long heartbeats are posted before a WebSocket is tried again."""
 POST_INTERVAL_S = 1.0
