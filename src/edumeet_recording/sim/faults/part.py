@@ -33,6 +33,8 @@ class Part:
         self.name = name
         self.folder = folder
         self.answer: dict[str, str] = {}
+        self.deaths: list[float] = []
+        """When all of it was killed, epoch seconds."""
         self._make = make
         self._diary = diary
         self._answers = answers
@@ -83,6 +85,7 @@ class Part:
     async def kill(self) -> float:
         """SIGKILL for all of it, as when a machine is switched off; when that was (epoch seconds)."""
         at = self._diary.note("killed with all its children", part=self.name)
+        self.deaths.append(at)
         # again for those that one of them started meanwhile
         while pids := self.pids():
             for pid in pids:

@@ -188,8 +188,8 @@ async def _judged(deployment: Deployment, take: Take, recording: Recording) -> O
     first, last = recording.started_at.timestamp() + _EDGE_S, recording.stopped_at.timestamp() - _EDGE_S
     began_at = float(report["startedAt"])
     ended_at = began_at + float(report["durationS"])
-    if any(abs(ended_at - death) < _EDGE_S for death in deployment.rooms.deaths):
-        # stopped before the room server, which had died, sent to it again: the file ends with what came last
+    if any(abs(ended_at - death) < _EDGE_S for death in _deaths(deployment, recording)):
+        # stopped before the room server or node that had died was back, or followed: the file ends with what came last
         last = min(last, ended_at - _EDGE_S)
     plan = deployment.rooms.plan(_room(take.peer), _peer(take.peer))
     sent = [event for event in plan if first <= event.sent_at <= last]
@@ -197,6 +197,12 @@ async def _judged(deployment: Deployment, take: Take, recording: Recording) -> O
     failures = [*_file_failures(content), *_event_failures(missing, holes, report), *_hole_failures(holes, report)]
     gap_s = max((until - since for spans in holes.values() for since, until in spans), default=0.0)
     return Outcome(recording, gap_s, len(missing), tuple(f"{take.job_id}: {each}" for each in failures))
+
+
+def _deaths(deployment: Deployment, recording: Recording) -> list[float]:
+    """When what it came from or went to at last was killed, epoch seconds."""
+    node = deployment.nodes.get(recording.node_id or "")
+    return [*deployment.rooms.deaths, *(node.part.deaths if node else ())]
 
 
 def _examined(path: Path) -> tuple[ContentReport, dict[Kind, list[Span]]]:
@@ -224,13 +230,10 @@ def _found(event: SentEvent, content: ContentReport, began_at: float) -> bool:
 
 
 def _gaps(report: dict[str, Any], kind: Kind) -> list[Span]:
-    """What the report says is missing of a kind, in seconds of the file."""
-    return [
-        (gap["atS"], gap["atS"] + gap["durationS"])
-        for stream in report["streams"]
-        if stream["kind"] == kind
-        for gap in stream["gaps"]
-    ]
+    """What the report says is missing of a kind, in seconds of the file: it may begin late, as with its key frame."""
+    streams = [stream for stream in report["streams"] if stream["kind"] == kind]
+    gaps = [(gap["atS"], gap["atS"] + gap["durationS"]) for stream in streams for gap in stream["gaps"]]
+    return [*((0.0, stream["startS"]) for stream in streams if stream["startS"] > 0), *gaps]
 
 
 def _event_failures(missing: list[SentEvent], holes: dict[Kind, list[Span]], report: dict[str, Any]) -> list[str]:
