@@ -115,8 +115,8 @@ async def test_a_room_server_that_is_restarted_is_recorded_on(deployment: Deploy
     job_id = (await client.start(start_body())).job_id
     assert (await deployment.until(job_id, JobStatus.RECORDING)).status is JobStatus.RECORDING
     await asyncio.sleep(3)
+    killed_at = time.time()  # from here on it sends nothing, however long its end takes
     await deployment.rooms.kill()
-    killed_at = time.time()
     deployment.rooms = await SimulatedRoomServer(deployment.options).__aenter__()
     events = await deployment.told(job_id, "following")
     assert "interrupted" not in {each.type for each in events}
