@@ -21,7 +21,7 @@ from edumeet_recording.domain.codecs import Codec
 from edumeet_recording.domain.errors import OrchestratorError, Unavailable
 from edumeet_recording.node.events import DesiredReceived, Event, JournalAcked, KeyFrameRequested, LinkUp
 from edumeet_recording.node.journal import Journal
-from edumeet_recording.node.registration import Identity, introduce
+from edumeet_recording.node.registration import Identity, introduce, introduction
 from edumeet_recording.wire import node_link as wire
 
 FIRST_PAUSE_S = 0.25
@@ -47,7 +47,7 @@ class Link:
     ) -> None:
         self._settings = settings
         self._identity = identity
-        self._url = url
+        self._introduction = introduction(settings, identity.node_id, url)
         self._journal = journal
         self._tell = tell
         self._outbox: deque[wire.Report | wire.Heartbeat] = deque()
@@ -86,7 +86,7 @@ class Link:
                 self._pause = min(2 * self._pause, LONGEST_PAUSE_S)
 
     async def _connect_once(self, client: httpx2.AsyncClient) -> None:
-        await introduce(client, self._settings, self._identity, self._url)
+        await introduce(client, self._settings, self._identity, self._introduction)
         base = self._settings.orchestrator_url.rstrip("/")
         try:
             async with connect(

@@ -52,7 +52,8 @@ async def run_node(settings: NodeSettings, stop: asyncio.Event, leave: asyncio.E
 
     With `leave` it first waits for its captures to be moved to other nodes, and its finalizations to end.
 
-    Raises `Conflict` where another node works in the same STATE_DIR, `Unavailable` where its address is unknown.
+    Raises `Conflict` where another node works in the same STATE_DIR, `Unavailable` where its address is unknown,
+    `InvalidRequest` where NODE_FAILURE_DOMAIN is not one.
     """
     folder = settings.state_dir.absolute() / "node"
     with held_state(folder):

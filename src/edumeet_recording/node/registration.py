@@ -81,12 +81,13 @@ def held_state(folder: Path) -> Generator[None]:
         yield
 
 
-async def introduce(client: httpx2.AsyncClient, settings: NodeSettings, identity: Identity, url: str) -> None:
+async def introduce(
+    client: httpx2.AsyncClient, settings: NodeSettings, identity: Identity, body: dict[str, Any]
+) -> None:
     """Have a token, and the orchestrator know what we are in this life: our address, say, may not be that of the last.
 
-    Raises `Forbidden` where it refuses us, `Unavailable` where it does not answer.
+    `body` is an `introduction`. Raises `Forbidden` where it refuses us, `Unavailable` where it does not answer.
     """
-    body = _introduction(settings, identity.node_id, url)
     if not identity.token:
         await _register(client, settings, identity, body)
     elif identity.known_as != body:
@@ -97,7 +98,10 @@ async def introduce(client: httpx2.AsyncClient, settings: NodeSettings, identity
             _log.warning("the orchestrator keeps what it knew of this node", reason=error.message)
 
 
-def _introduction(settings: NodeSettings, node_id: str, url: str) -> dict[str, Any]:
+def introduction(settings: NodeSettings, node_id: str, url: str) -> dict[str, Any]:
+    """What a registration says, the same for a whole life: it looks at a disk, which may hang later. `url`: of our
+    /health. Raises `InvalidRequest` where NODE_FAILURE_DOMAIN is not one.
+    """
     return {
         "nodeId": node_id,
         "url": url,
