@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 from tests.integration.control.conftest import SETTINGS, Service
-from tests.integration.control.test_lifecycle import done, recorded
+from tests.integration.control.test_finalizations import done, recorded
 
 from edumeet_recording.config import OrchestratorSettings
 from edumeet_recording.control.dispatch import dispatch_tick
