@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from edumeet_recording.api.auth import Scope, issue_token
@@ -11,11 +12,24 @@ from edumeet_recording.domain.errors import Unauthenticated, Unavailable
 from edumeet_recording.domain.request import Registered, StartOutcome
 from edumeet_recording.domain.scaling import Evaluation
 from edumeet_recording.wire.node_link import Desired, HeartbeatAnswer
+from edumeet_recording.wire.views import RoomServerView
 
 NOW = 1_800_000_000.0
 SECRET = "a secret of sixty-four characters and more, so that HS512 takes it too"  # noqa: S105 - a test's own
 NODE_TOKEN = "token-of-the-node"  # noqa: S105 - a test's own
 SCOPES = tuple(Scope)
+ROOM = RoomServerView(
+    id="room-1",
+    url="http://room-1",
+    region="north",
+    is_healthy=True,
+    is_linked=False,
+    capacity=1,
+    rooms=0,
+    peers=0,
+    specs={},
+    registered_at=datetime.fromtimestamp(NOW, UTC),
+)
 
 
 def token(*scopes: str, tenant: str | None = None, secret: str = SECRET, now: float = NOW, ttl_s: int = 3600) -> str:

@@ -4,10 +4,11 @@ from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
 
 import pytest
+from tests.unit.api.fakes import ROOM
 
 from edumeet_recording.api.node_news import LOADS_EVERY, Told, changed
 from edumeet_recording.api.node_pages import written
-from edumeet_recording.wire.views import FFmpegNodeView, Node, NodeList, RoomServerView
+from edumeet_recording.wire.views import FFmpegNodeView, Node, NodeList
 
 AT = datetime(2027, 1, 1, tzinfo=UTC)
 NODE = FFmpegNodeView(
@@ -24,18 +25,6 @@ NODE = FFmpegNodeView(
     processing_slots=1,
     specs={},
     load={"cpuPercent": 1.0},
-    registered_at=AT,
-)
-ROOM = RoomServerView(
-    id="room-1",
-    url="http://room-1",
-    region="north",
-    is_healthy=True,
-    is_linked=False,
-    capacity=1,
-    rooms=0,
-    peers=0,
-    specs={},
     registered_at=AT,
 )
 KEY = ("ffmpeg-node", "node-1")

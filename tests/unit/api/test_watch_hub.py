@@ -4,13 +4,14 @@ import asyncio
 from datetime import UTC, datetime
 
 import pytest
+from tests.unit.api.fakes import ROOM
 
 from edumeet_recording.api import watch_hub
 from edumeet_recording.api.watch_hub import Follower, Mailbox, NodesFollower, RecordingsFollower
 from edumeet_recording.domain.job import JobStatus
 from edumeet_recording.store.event_feed import FedEvent
 from edumeet_recording.wire.events import NodesFilter, RecordingsFilter
-from edumeet_recording.wire.views import JobEvent, RoomServerView
+from edumeet_recording.wire.views import JobEvent
 
 AT = datetime(2027, 1, 1, tzinfo=UTC)
 
@@ -125,16 +126,4 @@ async def test_what_may_go_at_once_overtakes_nothing() -> None:
     ],
 )
 def test_nodes_are_filtered_by_kind_and_region(wanted: dict[str, str], fits: bool) -> None:
-    node = RoomServerView(
-        id="server-1",
-        url="http://server-1",
-        region="north",
-        is_healthy=True,
-        is_linked=False,
-        capacity=1,
-        rooms=0,
-        peers=0,
-        specs={},
-        registered_at=AT,
-    )
-    assert NodesFollower(Mailbox(), wanted=NodesFilter.model_validate(wanted)).wants(node) is fits
+    assert NodesFollower(Mailbox(), wanted=NodesFilter.model_validate(wanted)).wants(ROOM) is fits
