@@ -17,11 +17,14 @@ async def desired_of(db: Transactor, node_ids: Sequence[str]) -> list[Desired]:
     async def work(tx: Tx) -> list[Desired]:
         revisions = await nodes.desired_revisions(tx.conn, node_ids)
         held = await nodes.desired_finalizations(tx.conn, node_ids)
-        tape = await captures.tape_of_jobs(tx.conn, [job.id for job in held])
+        job_ids = [job.id for job in held]
+        tape = await captures.tape_of_jobs(tx.conn, job_ids)
+        cut_short = await captures.cut_short(tx.conn, job_ids) if held else ()
         wanted = await nodes.desired_captures(tx.conn, node_ids)
         tasks: dict[str | None, list[FinalizeTask]] = {}
         for job in held:
-            tasks.setdefault(job.processing_node_id, []).append(task_of(job, tape[job.id]))
+            task = task_of(job, tape[job.id], cut_short=job.id in cut_short)
+            tasks.setdefault(job.processing_node_id, []).append(task)
         return [
             Desired(
                 revision=revisions.get(node_id, 0),

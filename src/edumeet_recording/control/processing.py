@@ -115,8 +115,11 @@ def _leases(settings: OrchestratorSettings, waiting: Sequence[Unheld], known: Se
     return leases
 
 
-def task_of(job: Job, tape: tuple[TaskCapture, ...]) -> FinalizeTask:
-    """The finalization of `job` as its node is told. Each attempt writes to a place of its own: never two results."""
+def task_of(job: Job, tape: tuple[TaskCapture, ...], *, cut_short: bool) -> FinalizeTask:
+    """The finalization of `job` as its node is told. Each attempt writes to a place of its own: never two results.
+
+    `cut_short`: no node is known to have recorded until the job was stopped.
+    """
     return FinalizeTask(
         job_id=job.id,
         attempt=job.processing_attempt,
@@ -132,6 +135,8 @@ def task_of(job: Job, tape: tuple[TaskCapture, ...]) -> FinalizeTask:
             ffmpeg_args=job.options.ffmpeg_args,
         ),
         captures=tape,
+        stopped_at=job.stopped_at.timestamp() if job.stopped_at else None,
+        cut_short=cut_short,
     )
 
 

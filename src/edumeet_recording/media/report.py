@@ -15,6 +15,7 @@ DRIFT_WARN_PPM = 300
 OFFSET_WARN_MS = 80
 DURATION_TOLERANCE_S = 0.5
 GAPS_WARN_S = 1.0
+CUT_SHORT_WARN_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,18 +115,26 @@ def build(
     assets: Sequence[AssetFacts],
     tracks: Sequence[TrackFacts],
     notes: Sequence[str],
+    stopped_at: float | None = None,
+    cut_short: bool = False,
 ) -> dict[str, object]:
     """The report as JSON values; times in seconds, `startedAt` since the epoch.
 
+    `stopped_at` since the epoch; `cut_short`: no node is known to have recorded until then.
     `files` is one, or the parts of a recording that was cut; `parts` is empty where it is whole.
     """
     file = files[0]
+    lasts_s = duration_s(files)
+    early_s = 0.0 if stopped_at is None else max(0.0, stopped_at - started_at - lasts_s)
+    is_short = cut_short and early_s >= CUT_SHORT_WARN_S
+    ending = [f"no node is known to have recorded the last {early_s:.1f} s"] if is_short else []
     return {
         "version": VERSION,
         "jobId": job_id,
         "attempt": attempt,
         "startedAt": started_at,
-        "durationS": round(duration_s(files), 3),
+        "durationS": round(lasts_s, 3),
+        "endsBeforeStopS": round(early_s, 3),
         "file": {
             "key": file.key,
             "bytes": file.bytes,
@@ -145,7 +154,7 @@ def build(
             "decodeErrors": sum(one.decoded.errors for one in files),
             "decodedS": round(sum(one.decoded.seconds for one in files), 3),
         },
-        "warnings": [*notes, *_track_warnings(tracks), *_file_warnings(files, tracks)],
+        "warnings": [*notes, *ending, *_track_warnings(tracks), *_file_warnings(files, tracks)],
     }
 
 

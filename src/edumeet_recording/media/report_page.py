@@ -91,6 +91,8 @@ def _facts(report: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     if (started := report.get("startedAt")) is not None:
         yield "Started", f"{datetime.fromtimestamp(started, UTC):%Y-%m-%d %H:%M:%S} UTC"
     yield "Duration", f"{clock(report.get('durationS', 0.0))} ({report.get('durationS', 0.0):.1f} s)"
+    if (early_s := report.get("endsBeforeStopS", 0.0)) >= 1:
+        yield "Ends", f"{early_s:.1f} s before the recording was stopped"
     file = report.get("file", {})
     by = f" by {file['encoder']}" if file.get("encoder") else ""
     yield "File", f"{file.get('format', '')}, {_size(file.get('bytes', 0))}, made by {file.get('made', '')}{by}"

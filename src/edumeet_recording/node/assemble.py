@@ -131,6 +131,8 @@ async def _make(task: FinalizeTask, store: FileStore, work_dir: Path, converter:
         assets=besides.facts,
         tracks=[track_facts(track, tape.captures, made.written) for track in scanned.tracks],
         notes=[*notes_of(tape, scanned), *made.notes, *besides.notes],
+        stopped_at=task.stopped_at,
+        cut_short=task.cut_short,
     )
     say("store", 0.0)
     done = _done(task, files, told, made.written.start_ns)

@@ -240,6 +240,11 @@ async def tape_of_jobs(conn: Connection, job_ids: Sequence[str]) -> dict[str, tu
     return {job_id: tuple(each) for job_id, each in tape.items()}
 
 
+async def cut_short(conn: Connection, job_ids: Sequence[str]) -> frozenset[str]:
+    """Of some jobs those that no node is known to have recorded until they were stopped."""
+    return frozenset([row["id"] async for row in _sql.cut_short(conn, job_ids=list(job_ids))])
+
+
 def _task_capture(capture: Capture, chunks: Sequence[TapeChunk]) -> TaskCapture:
     return TaskCapture(
         capture_id=capture.id,

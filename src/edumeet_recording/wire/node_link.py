@@ -109,6 +109,7 @@ class FinalizeTask(Message):
     """Make the file of a job.
 
     The outputs are `{output_prefix}/{file_stem}.{format}`, `…/report.json`, and beside them what the report lists.
+    `cut_short`: no node is known to have recorded until `stopped_at`.
     """
 
     job_id: str
@@ -117,6 +118,8 @@ class FinalizeTask(Message):
     file_stem: str
     output: OutputOptions
     captures: tuple[TaskCapture, ...]
+    stopped_at: EpochSeconds | None = None
+    cut_short: bool = False
 
 
 class StreamStats(Message):

@@ -63,6 +63,22 @@ async def test_many_files_are_given_to_nodes_at_once_one_for_each_slot(service: 
     assert [row["id"] for row in rows] == [job_ids[-1]], "the first are served first"
 
 
+async def test_the_finalizer_is_told_where_nobody_recorded_until_the_stop(service: Service) -> None:
+    whole = await recorded(service)
+    lost = await service.start(peer_id="unlucky")
+    await service.ship(await service.receive())
+    await service.captures.node_lost("node-1", "dead")
+    await service.node("node-2")
+    await service.commands.stop(lost, None)
+    await assign_tick(service.commands.db, SETTINGS)
+    tasks = [task for node_id in ("node-1", "node-2") for task in (await service.desired(node_id)).finalize]
+    assert {task.job_id: task.cut_short for task in tasks} == {whole: False, lost: True}
+    for task in tasks:
+        stopped_at = (await service.job(task.job_id)).stopped_at
+        assert stopped_at is not None
+        assert task.stopped_at == stopped_at.timestamp()
+
+
 async def test_failed_attempts_are_repeated_and_then_given_up(service: Service) -> None:
     job_id = await recorded(service)
     for attempt in range(1, SETTINGS.processing_attempts + 1):

@@ -67,7 +67,12 @@ def file(
     )
 
 
-def built(*tracks: report.TrackFacts, of: report.FileFacts | list[report.FileFacts] | None = None) -> dict[str, Any]:
+def built(
+    *tracks: report.TrackFacts,
+    of: report.FileFacts | list[report.FileFacts] | None = None,
+    stopped_at: float | None = None,
+    cut_short: bool = False,
+) -> dict[str, Any]:
     given = tracks or (track(Kind.VIDEO), track(Kind.AUDIO))
     return report.build(
         job_id="job",
@@ -80,6 +85,8 @@ def built(*tracks: report.TrackFacts, of: report.FileFacts | list[report.FileFac
         ],
         tracks=given,
         notes=["chunk 3 is missing"],
+        stopped_at=stopped_at,
+        cut_short=cut_short,
     )
 
 
@@ -88,6 +95,15 @@ def test_a_good_recording_has_no_warning_but_the_notes() -> None:
 
     assert report.warnings_of(made) == ("chunk 3 is missing",)
     assert json.loads(json.dumps(made)) == made
+
+
+@pytest.mark.parametrize(("stopped_at", "early_s", "told"), [(14.7, 3.2, True), (11.9, 0.4, False), (11.0, 0, False)])
+def test_what_lacks_before_the_stop_is_told(stopped_at: float, early_s: float, told: bool) -> None:
+    """The recording begins at 1.5 s and lasts 10 s; it may end early in peace, as where its peer has left."""
+    in_peace, cut_short = (built(stopped_at=stopped_at, cut_short=cut_short) for cut_short in (False, True))
+    assert in_peace["endsBeforeStopS"] == cut_short["endsBeforeStopS"] == early_s
+    assert report.warnings_of(in_peace) == ("chunk 3 is missing",)
+    assert (report.warnings_of(cut_short)[1:] == ("no node is known to have recorded the last 3.2 s",)) == told
 
 
 def test_numbers_of_all_sources_are_added_up() -> None:

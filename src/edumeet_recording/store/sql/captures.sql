@@ -174,6 +174,12 @@ SELECT DISTINCT job_id FROM captures JOIN chunk ON captures.id = chunk.capture_i
 -- All captures of some jobs, oldest epoch first.
 SELECT * FROM captures WHERE job_id = ANY(:job_ids) ORDER BY epoch, role;
 
+-- name: cut_short
+-- Of some jobs those that were stopped, but that no node is known to have recorded until then.
+SELECT id FROM recording_jobs j
+WHERE id = ANY(:job_ids) AND stopped_at IS NOT NULL AND NOT EXISTS (
+    SELECT FROM captures c WHERE c.job_id = j.id AND c.state = 'drained' AND c.ended_at >= j.stopped_at);
+
 -- name: chunks_of_jobs
 -- Every stored chunk of some jobs, in order.
 SELECT t.* FROM tape_chunks t JOIN captures c ON c.id = t.capture_id
