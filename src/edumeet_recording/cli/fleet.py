@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import tempfile
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -76,7 +77,7 @@ def simulate_fleet(
     stderr.print(f"a day in {scenario.minutes:g} minutes or more …", style="dim")
     with tempfile.TemporaryDirectory(prefix="state-", dir=folder) as state:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            lived = runner.run(live(scenario, Path(state)))
+            lived = runner.run(live(scenario, Path(state), partial(stderr.print, style="dim")))
         for log in Path(state).glob("*.log"):
             shutil.copy(log, folder)
     result = figures(lived)

@@ -63,10 +63,13 @@ class ForwardingLoop:
     async def tick(self) -> None:
         """Begin to tell every room server what it is still to be told."""
         linked, leading = self.links.linked, self.leading()
-        start = await self.db.read(lambda tx: forwardings.to_forward(tx.conn, linked, leading, tx.now))
+        busy = self._busy.keys()
+        start = await self.db.read(lambda tx: forwardings.to_forward(tx.conn, linked, leading, tx.now, busy))
         lost_for, pause = timedelta(seconds=LOST_S), timedelta(seconds=KEY_FRAME_S)
         stop = await self.db.read(
-            lambda tx: forwardings.to_unforward(tx.conn, linked, leading, tx.now, tx.now - lost_for)
+            lambda tx: forwardings.to_unforward(
+                tx.conn, linked, leading, tx.now, lost_before=tx.now - lost_for, busy=busy
+            )
         )
         broken = await self.db.read(lambda tx: forwardings.without_key_frame(tx.conn, linked, leading, tx.now - pause))
         for tell, found in ((_Telling.configure, start), (_Telling.stop, stop), (_Telling.ask_key_frame, broken)):

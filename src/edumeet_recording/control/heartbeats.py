@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
-from edumeet_recording.control.streams import stats_row
+from edumeet_recording.control.streams import stats_row, wants_key_frame
 from edumeet_recording.store import captures, nodes
 from edumeet_recording.store.transaction import Channel, Transactor, Tx
-from edumeet_recording.wire.node_link import Heartbeat, NodeLoad
+from edumeet_recording.wire.node_link import CaptureReport, Heartbeat, NodeLoad
 
 MEASURED = frozenset(
     {
@@ -30,7 +30,8 @@ MEASURED = frozenset(
 MEASURED_EACH = 5
 """Of so many heartbeats of a node one is written whole, news or none."""
 AT_ONCE = 1000
-"""Nodes, or captures, of one statement: neither who wants their rows nor this process shall wait for thousands."""
+"""Nodes, or captures, of one statement: neither who wants their rows nor this process shall wait for thousands. Of
+captures there is one statement a tick, twice a second: the numbers of more than two thousand are known a little late."""
 
 _news = attrgetter(*sorted(NodeLoad.model_fields.keys() - MEASURED))
 
@@ -64,7 +65,7 @@ class Heartbeats:
     def __init__(self, db: Transactor) -> None:
         self._db = db
         self._loads: dict[str, NodeLoad] = {}
-        self._stats: dict[str, dict[str, Any]] = {}
+        self._stats: dict[str, tuple[str, CaptureReport]] = {}
         self._written: dict[str, _Written] = {}
 
     def begin(self, node_id: str) -> None:
@@ -84,12 +85,11 @@ class Heartbeats:
         """What a node says is written at the next tick."""
         self.lives(node_id, beat.load)
         for report in beat.captures:
-            self._stats[report.capture_id] = stats_row(node_id, report)
+            self._stats[report.capture_id] = node_id, report
 
     async def flush_tick(self) -> None:
         """Write the heartbeats that came since the last tick."""
         loads, self._loads = self._loads, {}
-        stats, self._stats = self._stats, {}
         known, news = list[str](), list[str]()
         for node_id, load in loads.items():
             written = self._written.get(node_id)
@@ -102,8 +102,15 @@ class Heartbeats:
             news += await self._db.run(lambda tx, some=some: nodes.keep_alive(tx.conn, some, tx.now))
         for some in _portions(news):
             await self._store({node_id: loads[node_id] for node_id in some})
-        for some in _portions(list(stats)):
-            await store_beats(self._db, {}, [stats[capture_id] for capture_id in some])
+        await store_beats(self._db, {}, self._stats_due())
+
+    def _stats_due(self) -> list[dict[str, Any]]:
+        """The numbers of those that want a key frame, then of those that have waited longest."""
+        waiting = list(self._stats)
+        if len(waiting) > AT_ONCE:
+            waiting.sort(key=lambda capture_id: not wants_key_frame(self._stats[capture_id][1]))
+        # in the same order everywhere: see `_portions`
+        return [stats_row(*self._stats.pop(capture_id)) for capture_id in sorted(waiting[:AT_ONCE])]
 
     async def _store(self, loads: Mapping[str, NodeLoad]) -> None:
         """What could not be written is news still, and written with the next heartbeat."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import NoReturn
@@ -20,6 +21,9 @@ class LoopBroken(Exception):
 @dataclass(frozen=True, slots=True)
 class Loop:
     """A tick to be called every `interval_s` seconds (±10 %), or as soon as `wake` is set.
+
+    However often it is woken, it rests as long as its last tick took: what thousands of events a minute wake leaves
+    half of its time to what they are about.
 
     A tick that takes longer than `timeout_s` is cancelled and counts as a failure. `Unavailable` (the database is
     away) is no failure of the loop: it waits for its return.
@@ -40,6 +44,7 @@ class Loop:
         """Tick until cancelled; raises `LoopBroken` after `most_failures` failures in a row."""
         failures = 0
         while True:
+            began = time.monotonic()
             self.wake.clear()
             try:
                 async with asyncio.timeout(self.timeout_s):
@@ -47,7 +52,7 @@ class Loop:
             except Exception as error:
                 if (away := _only_away(error)) is not None:
                     log.warning("loop_waits", loop=self.name, reason=away.message)
-                    await self._sleep()
+                    await self._sleep(time.monotonic() - began)
                     continue
                 failures += 1
                 log.exception("loop_failed", loop=self.name, failures=failures)
@@ -55,9 +60,10 @@ class Loop:
                     raise LoopBroken(f"loop {self.name} failed {failures} times in a row: {error}") from error
             else:
                 failures = 0
-            await self._sleep()
+            await self._sleep(time.monotonic() - began)
 
-    async def _sleep(self) -> None:
+    async def _sleep(self, took_s: float) -> None:
+        await asyncio.sleep(min(took_s, self.interval_s))
         jitter = random.uniform(0.9, 1.1)  # noqa: S311 -- spreads load, guards nothing
         try:
             async with asyncio.timeout(self.interval_s * jitter):

@@ -13,6 +13,11 @@ from edumeet_recording.wire.node_link import CaptureReport, StreamStats
 WRONG_KEY = "packets come that were not encrypted with the announced SRTP key"
 
 
+def wants_key_frame(report: CaptureReport) -> bool:
+    """Whether a picture of it stays broken until its room server is asked for a key frame."""
+    return any(stream.key_frame_overdue for stream in report.streams)
+
+
 def stats_row(node_id: str, report: CaptureReport) -> dict[str, Any]:
     """The live numbers of a capture as `store_stats` takes them."""
     last = max((stream.last_packet_at or 0.0 for stream in report.streams), default=0.0)
@@ -21,7 +26,7 @@ def stats_row(node_id: str, report: CaptureReport) -> dict[str, Any]:
         "node_id": node_id,
         "stats": report.model_dump(mode="json", by_alias=True, include={"streams", "foreign", "unshipped_chunks"}),
         "last_packet_at": datetime.fromtimestamp(last, UTC).isoformat() if last else None,
-        "wants_key_frame": any(stream.key_frame_overdue for stream in report.streams),
+        "wants_key_frame": wants_key_frame(report),
     }
 
 

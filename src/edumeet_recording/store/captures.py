@@ -145,14 +145,14 @@ async def nodes_of_rooms(conn: Connection, job_ids: Sequence[str]) -> dict[str, 
     return {job_id: frozenset(ids) for job_id, ids in found.items()}
 
 
-async def to_move(conn: Connection) -> list[Capture]:
+async def to_move(conn: Connection, most: int) -> list[Capture]:
     """Live captures that have no successor yet, on draining nodes or with streams that are not sent any more."""
-    return [capture_of(row) async for row in _sql.captures_to_move(conn)]
+    return [capture_of(row) async for row in _sql.captures_to_move(conn, most=most)]
 
 
-async def to_shed(conn: Connection) -> list[Capture]:
+async def to_shed(conn: Connection, most: int) -> list[Capture]:
     """The emptiest capture of each node that has too much to do, and has none on its way already."""
-    return [capture_of(row) async for row in _sql.captures_to_shed(conn)]
+    return [capture_of(row) async for row in _sql.captures_to_shed(conn, most=most)]
 
 
 async def leave(conn: Connection, capture_id: str) -> bool:

@@ -81,7 +81,11 @@ def milliseconds(seconds: float) -> str:
 
 async def _begin_session(connection: asyncpg.Connection) -> None:
     # not when connecting: PgBouncer refuses who names a parameter then that it does not know
-    await connection.execute(f"SET idle_in_transaction_session_timeout = {milliseconds(IDLE_IN_TRANSACTION_S)}")
+    # our queries take milliseconds: to compile them, or to start processes for them, takes more than it could save
+    await connection.execute(
+        f"SET idle_in_transaction_session_timeout = {milliseconds(IDLE_IN_TRANSACTION_S)};"
+        "SET jit = off; SET max_parallel_workers_per_gather = 0"
+    )
     for name in ("json", "jsonb"):
         await connection.set_type_codec(name, schema="pg_catalog", encoder=_encode_json, decoder=json.loads)
 

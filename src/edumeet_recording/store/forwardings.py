@@ -4,7 +4,7 @@
 have forgotten since, `changed` where it sends something else now, and `stopped`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -16,6 +16,8 @@ from edumeet_recording.store.db import Connection, load_queries
 from edumeet_recording.wire.node_link import Stream
 
 _sql = load_queries("forwardings")
+AT_ONCE = 200
+"""Captures that are read to be spoken of; the rest has its turn once these are busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +80,11 @@ async def end_forwarding(conn: Connection, capture_id: str, error: str | None) -
     await _sql.end_forwarding(conn, id=capture_id, error=error)
 
 
-async def to_forward(conn: Connection, linked: list[str], leading: bool, now: datetime) -> list[Forwarding]:
-    """Captures whose room server this replica should tell where to send, or ask again."""
-    rows = _sql.captures_to_forward(conn, linked=linked, leading=leading, now=now)
+async def to_forward(
+    conn: Connection, linked: list[str], leading: bool, now: datetime, busy: Collection[str]
+) -> list[Forwarding]:
+    """Some captures whose room server this replica should tell where to send, or ask again; without the `busy`."""
+    rows = _sql.captures_to_forward(conn, linked=linked, leading=leading, now=now, busy=list(busy), most=AT_ONCE)
     return [
         Forwarding(
             capture_of(row),
@@ -95,14 +99,16 @@ async def to_forward(conn: Connection, linked: list[str], leading: bool, now: da
 
 
 async def to_unforward(
-    conn: Connection, linked: list[str], leading: bool, now: datetime, lost_before: datetime
+    conn: Connection, linked: list[str], leading: bool, now: datetime, *, lost_before: datetime, busy: Collection[str]
 ) -> list[Forwarding]:
-    """Captures that are over, whose room server this replica should tell to stop.
+    """Some captures that are over, whose room server this replica should tell to stop; without the `busy`.
 
     One that was lost is sent to until its successor receives; where it gets none, and another role receives, until
     `lost_before`.
     """
-    rows = _sql.captures_to_unforward(conn, linked=linked, leading=leading, now=now, lost_before=lost_before)
+    rows = _sql.captures_to_unforward(
+        conn, linked=linked, leading=leading, now=now, lost_before=lost_before, busy=list(busy), most=AT_ONCE
+    )
     return [_without_streams(row) async for row in rows]
 
 

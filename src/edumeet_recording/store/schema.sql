@@ -464,6 +464,8 @@ CREATE INDEX alerts_opened ON public.alerts USING btree (opened_at);
 
 CREATE INDEX captures_assigned ON public.captures USING btree (created_at) WHERE (state = 'assigned'::public.capture_state);
 
+CREATE INDEX captures_changed ON public.captures USING btree (node_id) WHERE ((forwarding = 'changed'::text) AND wanted);
+
 CREATE INDEX captures_ended ON public.captures USING btree (ended_at) WHERE (ended_at IS NOT NULL);
 
 CREATE INDEX captures_of_node ON public.captures USING btree (node_id) WHERE (state = ANY (ARRAY['assigned'::public.capture_state, 'prepared'::public.capture_state, 'forwarding'::public.capture_state, 'receiving'::public.capture_state]));

@@ -1,6 +1,8 @@
 """A loop ticks, wakes early, waits for the database, and gives up after too many failures."""
 
 import asyncio
+import itertools
+import time
 
 import pytest
 from tests.waiting import eventually
@@ -38,6 +40,27 @@ async def test_failures_that_do_not_follow_each_other_are_survived() -> None:
     ticks = Ticks(ValueError(), None, ValueError(), None)
     await run_until_enough(Loop("l", ticks, 0.001, most_failures=2), ticks)
     assert ticks.count == 5
+
+
+async def test_however_often_it_is_woken_it_rests_as_long_as_a_tick_took() -> None:
+    spans: list[tuple[float, float]] = []
+    enough = asyncio.Event()
+
+    async def tick() -> None:
+        began = time.monotonic()
+        loop.hint()
+        await asyncio.sleep(0.02)
+        spans.append((began, time.monotonic()))
+        if len(spans) == 3:
+            enough.set()
+
+    loop = Loop("l", tick, 60)
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(loop.run())
+        await enough.wait()
+        running.cancel()
+    for (_, ended), (began, _) in itertools.pairwise(spans):
+        assert began - ended >= 0.019
 
 
 async def test_failures_in_a_row_end_it() -> None:

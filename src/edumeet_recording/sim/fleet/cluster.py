@@ -46,9 +46,13 @@ class Cluster:
         self._pods.pop(name, None)
         self._machines.stop(name)
 
-    async def _list(self, _request: Request) -> JSONResponse:
-        items = [self._seen(name, pod) for name, pod in self._pods.items()]
-        return JSONResponse({"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": items})
+    async def _list(self, request: Request) -> JSONResponse:
+        """In pages by name, as the real one's: none is there twice, or left out, where others come and go meanwhile."""
+        after, most = request.query_params.get("continue", ""), int(request.query_params["limit"])
+        names = sorted(name for name in self._pods if name > after)
+        more = {"continue": names[most - 1]} if len(names) > most else {}
+        items = [self._seen(name, self._pods[name]) for name in names[:most]]
+        return JSONResponse({"apiVersion": "v1", "kind": "PodList", "metadata": more, "items": items})
 
     async def _create(self, request: Request) -> JSONResponse:
         pod = await request.json()

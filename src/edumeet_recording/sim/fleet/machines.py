@@ -1,4 +1,4 @@
-"""Where simulated nodes run: each registers, keeps its link, beats once a second, and answers at /health."""
+"""Where simulated nodes run: each registers, keeps its link, beats, and answers at /health."""
 
 import asyncio
 import itertools
@@ -17,8 +17,11 @@ from edumeet_recording.sim.fleet.node import FleetNode, Observer
 
 VERSION = version("edumeet-recording")
 SLICES = 50
-"""Beats are spread over their second in so many portions."""
+"""Beats are spread over their interval in so many portions."""
 BEAT_S = 1.0
+BEATS_PER_S = 1000
+"""Of all nodes at most: with more of them each beats less often. A day that is lived fast must leave room for what is
+done in it; what ten thousand beats a second cost is measured by `bench/links.py`."""
 AGAIN_S = 1.0
 REGISTRATIONS = 8
 """At a time, with each replica."""
@@ -76,10 +79,11 @@ class Machines:
             client.close()
 
     async def beat(self) -> None:
-        """Have every linked node say its heartbeat once a second, until cancelled."""
-        began = time.monotonic()
+        """Have every linked node say its heartbeat each second, or less often where there are many; until cancelled."""
+        due = time.monotonic()
         for portion in itertools.count():
-            await asyncio.sleep(max(0.0, began + portion * BEAT_S / SLICES - time.monotonic()))
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            due += max(BEAT_S, len(self.all) / BEATS_PER_S) / SLICES
             linked = [each for each in self.all.values() if each.link is not None]
             for machine in linked[portion % SLICES :: SLICES]:
                 if machine.node is not None:

@@ -5,7 +5,7 @@ import json
 import secrets
 import socket
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -35,6 +35,7 @@ READY_S, READY_S_A_NODE = 20.0, 0.05
 """A whole fleet takes its time to register."""
 FILES_A_NODE, OTHER_FILES = 2, 1000
 POLL_S = 0.05
+SERVER_END_S = 10.0
 SAMPLES = 480
 """Of a day: every three minutes."""
 
@@ -55,15 +56,18 @@ class Lived:
     took_s: float
 
 
-async def live(scenario: Scenario, folder: Path) -> Lived:
-    """Simulate the day in `folder` (absolute), where logs are left. Raises `Unavailable` where a part is missing."""
+async def live(scenario: Scenario, folder: Path, say: Callable[[str], None] = lambda _text: None) -> Lived:
+    """Simulate the day in `folder` (absolute), where logs are left; `say` hears each hour how far it is.
+
+    Raises `Unavailable` where a part is missing.
+    """
     try:
-        return await _live(scenario, folder)
+        return await _live(scenario, folder, say)
     except* Unavailable as failures:
         raise failures.exceptions[0] from None
 
 
-async def _live(scenario: Scenario, folder: Path) -> Lived:
+async def _live(scenario: Scenario, folder: Path, say: Callable[[str], None]) -> Lived:
     planned = scenario.plan()
     fit = scenario.sessions_a_node(planned)
     virtual = live_virtually(scenario, planned, fit)
@@ -71,7 +75,7 @@ async def _live(scenario: Scenario, folder: Path) -> Lived:
     raise_file_limit(OTHER_FILES + FILES_A_NODE * scenario.nodes)
     async with _Simulation.opened(scenario, fit, watch, folder) as simulation:
         began = time.monotonic()
-        await simulation.run(planned)
+        await simulation.run(planned, say)
         took_s = time.monotonic() - began
         cpu_s = {process.name: process.cpu_s() for process in simulation.replicas}
     return Lived(scenario, tuple(planned), fit, virtual, watch, cpu_s, took_s)
@@ -121,7 +125,7 @@ class _Simulation:
                 tasks.create_task(machines.beat()),
                 *(tasks.create_task(_room_server(urls[0], registration_secret, *each)) for each in rooms.items()),
             ]
-            tasks.create_task(serve(application(cluster), listening, stop, lambda: None))
+            serving = tasks.create_task(serve(application(cluster), listening, stop, lambda: None))
             callers = [LeanClient(url, _authorization(jwt_secret), CALLERS) for url in urls]
             clock = DayClock(scenario.speed, lambda: watch.in_hand)
             simulation = cls(scenario, watch, clock, machines, cluster, rooms, replicas, callers)
@@ -139,6 +143,8 @@ class _Simulation:
                     caller.close()
                 for task in background:
                     task.cancel()
+                # uvicorn logs its own cancellation
+                await asyncio.wait([serving], timeout=SERVER_END_S)
 
     async def ready(self) -> None:
         """Until each region has a node, or all their nodes."""
@@ -155,12 +161,11 @@ class _Simulation:
         running = [each.region for each in self.machines.all.values() if each.runs]
         return {*running} == self.rooms.keys() and (self.scenario.autoscaled or len(running) == self.scenario.nodes)
 
-    async def run(self, planned: Sequence[Session]) -> None:
+    async def run(self, planned: Sequence[Session], say: Callable[[str], None]) -> None:
         """The day, and a while for what is still under way at its end."""
         async with asyncio.TaskGroup() as tasks:
-            beside = [
-                tasks.create_task(work) for work in (self.clock.run(), self._sample(planned), self._fail_machines())
-            ]
+            works = self.clock.run(), self._sample(planned), self._fail_machines(), self._tell_hours(say)
+            beside = [tasks.create_task(work) for work in works]
             async with asyncio.TaskGroup() as calls:
                 for session in planned:
                     await self.clock.until(session.begins_s)
@@ -216,6 +221,14 @@ class _Simulation:
                         nodes_running=sum(each.region == place and each.runs for each in machines),
                     )
                 )
+
+    async def _tell_hours(self, say: Callable[[str], None]) -> None:
+        began = time.monotonic()
+        for hour in range(1, 24):
+            await self.clock.until(hour * 3600)
+            minutes = (time.monotonic() - began) / 60
+            nodes, asked = sum(each.runs for each in self.machines.all.values()), len(self.watch.recordings)
+            say(f"{hour:02d}:00, after {minutes:.1f} min: {nodes} nodes, {asked} recordings so far")
 
     async def _fail_machines(self) -> None:
         """Evenly over the day, each time the machine that records most."""

@@ -86,25 +86,35 @@ FROM held WHERE n.id = held.id
 RETURNING n.id;
 
 -- name: captures_to_move
--- Live captures on nodes that drain, or leave by themselves, or whose streams are others now, which have no successor
--- yet.
-SELECT * FROM captures
-WHERE wanted AND NOT leaving AND state IN ('assigned', 'prepared', 'forwarding', 'receiving')
-  AND (forwarding = 'changed'
-       OR node_id IN (SELECT id FROM ffmpeg_nodes WHERE is_draining OR (load ->> 'leaving')::boolean))
-ORDER BY created_at;
+-- Some live captures on nodes that drain, or leave by themselves, or whose streams are others now, which have no
+-- successor yet. Such nodes are few, and found first.
+WITH left_by AS MATERIALIZED (
+    SELECT id FROM ffmpeg_nodes WHERE deregistered_at IS NULL AND (is_draining OR (load ->> 'leaving')::boolean)
+), due AS (
+    SELECT c.id FROM captures c JOIN left_by ON left_by.id = c.node_id
+    WHERE c.wanted AND NOT c.leaving AND c.state IN ('assigned', 'prepared', 'forwarding', 'receiving')
+    UNION
+    SELECT id FROM captures
+    WHERE forwarding = 'changed' AND wanted AND NOT leaving
+      AND state IN ('assigned', 'prepared', 'forwarding', 'receiving')
+)
+SELECT * FROM captures WHERE id IN (SELECT id FROM due) ORDER BY created_at LIMIT :most;
 
 -- name: captures_to_shed
--- Of each node that has too much to do the recording that brings least, unless one is on its way already.
-SELECT DISTINCT ON (c.node_id) c.* FROM captures c JOIN ffmpeg_nodes n ON n.id = c.node_id
-WHERE n.is_healthy AND NOT n.is_draining AND (n.load ->> 'sheds')::boolean
-  AND c.wanted AND c.state = 'receiving'
-  AND NOT EXISTS (
-      SELECT FROM captures going WHERE going.node_id = n.id AND going.leaving
-        AND going.state IN ('assigned', 'prepared', 'forwarding', 'receiving'))
+-- Of some nodes that have too much to do the recording that brings least, unless one is on its way already.
+WITH loaded AS MATERIALIZED (
+    SELECT id FROM ffmpeg_nodes n
+    WHERE deregistered_at IS NULL AND is_healthy AND NOT is_draining AND (load ->> 'sheds')::boolean
+      AND NOT EXISTS (
+          SELECT FROM captures going WHERE going.node_id = n.id AND going.leaving
+            AND going.state IN ('assigned', 'prepared', 'forwarding', 'receiving'))
+)
+SELECT DISTINCT ON (c.node_id) c.* FROM captures c JOIN loaded ON loaded.id = c.node_id
+WHERE c.wanted AND c.state = 'receiving'
 ORDER BY c.node_id, (
     SELECT coalesce(sum((stream ->> 'bitrateBps')::bigint), 0)
-    FROM jsonb_array_elements(coalesce(c.stats -> 'streams', '[]')) AS stream), c.id;
+    FROM jsonb_array_elements(coalesce(c.stats -> 'streams', '[]')) AS stream), c.id
+LIMIT :most;
 
 -- name: leave_capture$
 -- The capture goes on until its successor receives.

@@ -70,7 +70,8 @@ UPDATE captures SET forwarding_retry_at = NULL, forwarding_attempts = 0
 WHERE job_id = :job_id AND forwarding_retry_at IS NOT NULL;
 
 -- name: captures_to_forward
--- Captures whose room server is still to be told, or is to be asked again, among those this replica speaks to.
+-- Captures whose room server is still to be told, or is to be asked again, among those this replica speaks to and does
+-- not speak of now.
 WITH due AS (
     SELECT id FROM captures
     WHERE wanted AND forwarding IN ('none', 'unconfirmed')
@@ -87,7 +88,9 @@ JOIN captures c ON c.id = due.id
 JOIN recording_jobs j ON j.id = c.job_id
 JOIN room_servers r ON r.id = j.room_server_id
 WHERE j.forwarding = 'room-server' AND (j.room_server_id = ANY(:linked) OR (:leading AND r.linked_replica IS NULL))
-ORDER BY c.created_at;
+  AND c.id <> ALL(:busy::text[])
+ORDER BY c.created_at
+LIMIT :most;
 
 -- name: captures_without_key_frame
 -- Of each job whose room server this replica speaks to a capture that needs a key frame, unless one was asked for lately:
@@ -121,4 +124,6 @@ WHERE NOT c.wanted AND c.forwarding <> 'stopped' AND j.forwarding = 'room-server
        OR EXISTS (
            SELECT FROM captures s WHERE s.job_id = c.job_id AND s.epoch <> c.epoch AND s.wanted AND s.state = 'receiving'
              AND (s.role = c.role AND s.epoch > c.epoch OR c.ended_at <= :lost_before)))
-ORDER BY c.created_at;
+  AND c.id <> ALL(:busy::text[])
+ORDER BY c.created_at
+LIMIT :most;

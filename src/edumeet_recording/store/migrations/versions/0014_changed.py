@@ -1,0 +1,11 @@
+"""An index for what is looked for each second."""
+
+from edumeet_recording.store.migrate import run_sql_of
+
+revision = "0014"
+down_revision = "0013"
+
+
+def upgrade() -> None:
+    """Forward only."""
+    run_sql_of(__file__)
