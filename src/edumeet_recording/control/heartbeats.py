@@ -31,7 +31,7 @@ MEASURED_EACH = 5
 """Of so many heartbeats of a node one is written whole, news or none."""
 AT_ONCE = 1000
 """Nodes, or captures, of one statement: neither who wants their rows nor this process shall wait for thousands. Of
-captures there is one statement a tick, twice a second: the numbers of more than two thousand are known a little late."""
+captures there is one statement a tick, two a second: the numbers of over two thousand are known a little late."""
 
 _news = attrgetter(*sorted(NodeLoad.model_fields.keys() - MEASURED))
 

@@ -502,6 +502,8 @@ CREATE INDEX node_events_of_node ON public.node_events USING btree (node_id, id 
 
 CREATE UNIQUE INDEX recording_jobs_idempotency ON public.recording_jobs USING btree (COALESCE(tenant_id, ''::text), idempotency_key) WHERE (idempotency_key IS NOT NULL);
 
+CREATE INDEX recording_jobs_late_media ON public.recording_jobs USING btree (late_media_at) WHERE ((status = ANY (ARRAY['completed'::public.job_status, 'failed'::public.job_status])) AND (tape_deleted_at IS NULL) AND (deleted_at IS NULL) AND (late_media_at IS NOT NULL));
+
 CREATE INDEX recording_jobs_live ON public.recording_jobs USING btree (status, created_at) WHERE (status <> ALL (ARRAY['completed'::public.job_status, 'failed'::public.job_status, 'cancelled'::public.job_status]));
 
 CREATE INDEX recording_jobs_live_peer ON public.recording_jobs USING btree (room_server_id, room_id, peer_id) WHERE (status = ANY (ARRAY['pending'::public.job_status, 'initializing'::public.job_status, 'recording'::public.job_status, 'interrupted'::public.job_status]));
@@ -513,6 +515,8 @@ CREATE INDEX recording_jobs_page ON public.recording_jobs USING btree (created_a
 CREATE INDEX recording_jobs_processing ON public.recording_jobs USING btree (processing_node_id) WHERE (status = 'processing'::public.job_status);
 
 CREATE INDEX recording_jobs_redundant ON public.recording_jobs USING btree (status) WHERE ((options ->> 'redundancy'::text) = '2'::text);
+
+CREATE INDEX recording_jobs_to_purge ON public.recording_jobs USING btree (ended_at) WHERE ((purged_at IS NULL) AND ((deleted_at IS NOT NULL) OR (status = 'cancelled'::public.job_status) OR ((status = 'completed'::public.job_status) AND (tape_deleted_at IS NULL))));
 
 CREATE INDEX recording_jobs_unchecked ON public.recording_jobs USING btree (ended_at) WHERE ((status = ANY (ARRAY['completed'::public.job_status, 'failed'::public.job_status])) AND (deleted_at IS NULL) AND (stock_taken_at IS NULL));
 

@@ -65,8 +65,10 @@ class Machines:
         self._tasks[node_id] = tasks.create_task(self._run(machine))
 
     def stop(self, node_id: str) -> None:
-        """Have it no more: at once, as a drained node ends, and as a machine fails."""
-        machine = self.all.pop(node_id)
+        """Have it no more, if it is there: at once, as a drained node ends, and as a machine fails."""
+        machine = self.all.pop(node_id, None)
+        if machine is None:
+            return
         self._tasks.pop(node_id).cancel()
         if machine.link is not None:
             machine.link.abort()

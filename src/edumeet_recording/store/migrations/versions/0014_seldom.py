@@ -1,4 +1,4 @@
-"""An index for what is looked for each second."""
+"""Indexes for what is seldom there, and looked for all the time."""
 
 from edumeet_recording.store.migrate import run_sql_of
 
