@@ -10,6 +10,7 @@ from edumeet_recording.control.room_links import RoomLinks
 from edumeet_recording.domain.codecs import Codec, Kind
 from edumeet_recording.domain.job import JobStatus, Reason
 from edumeet_recording.rooms.base import RoomServerRefused, RoomServerUnreachable
+from edumeet_recording.store import forwardings
 from edumeet_recording.wire.node_link import SrtpKey
 from edumeet_recording.wire.room_link import (
     Configured,
@@ -92,6 +93,15 @@ async def test_a_prepared_capture_is_forwarded_once_and_its_streams_confirmed(se
         (Codec.H264, Kind.VIDEO, 101, 1001, "127.0.0.1"),
     ]
     assert (await service.events(job_id))[-1] == "rtp_forwarding"
+
+
+async def test_while_a_room_server_takes_its_time_its_capture_is_read_no_more(service: Service) -> None:
+    room = ARoomServer()
+    await prepared(service, room)
+    db, now = service.commands.db, await service.pool.fetchval("SELECT clock_timestamp()")
+    (found,) = await db.read(lambda tx: forwardings.to_forward(tx.conn, [], leading=True, now=now, busy=()))
+    busy = {found.capture.id}
+    assert not await db.read(lambda tx: forwardings.to_forward(tx.conn, [], leading=True, now=now, busy=busy))
 
 
 async def test_an_unreachable_room_server_is_named_and_asked_again(service: Service) -> None:

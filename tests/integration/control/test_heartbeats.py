@@ -13,11 +13,12 @@ from tests.waiting import eventually
 from edumeet_recording.control import heartbeats
 from edumeet_recording.control.heartbeats import MEASURED_EACH, Heartbeats
 from edumeet_recording.control.node_links import NodeLinks
+from edumeet_recording.domain.capture import CaptureState
 from edumeet_recording.domain.errors import Unavailable
 from edumeet_recording.store.db import Connection, open_pool
 from edumeet_recording.store.notify import Notifier
 from edumeet_recording.store.transaction import Transactor
-from edumeet_recording.wire.node_link import Desired, Heartbeat, NodeLoad
+from edumeet_recording.wire.node_link import CaptureReport, Desired, Heartbeat, NodeLoad, StreamStats
 
 WARNED = NodeLoad(warning="the spool's disk is 83 % full")
 
@@ -147,6 +148,30 @@ async def test_many_nodes_are_written_in_portions(service: Service, monkeypatch:
             load(number).model_dump(mode="json", by_alias=True) for number in range(5)
         ]
         assert all(row["last_heartbeat"] > before for row in rows)
+
+
+async def test_numbers_of_captures_wait_their_turn_unless_a_picture_is_broken(
+    service: Service, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeats, "AT_ONCE", 1)
+    await service.room_server()
+    waiting: list[CaptureReport] = []
+    for number in range(3):
+        await service.start(peer_id=f"peer-{number}")
+        (new,) = {each.capture_id for each in (await service.desired()).captures} - {
+            each.capture_id for each in waiting
+        }
+        await service.receive(only=new)
+        stats = StreamStats(index=0, packets=1, key_frame_overdue=number == 2)
+        waiting.append(CaptureReport(capture_id=new, epoch=1, state=CaptureState.RECEIVING, streams=(stats,)))
+    node.beats.heard("node-1", Heartbeat(load=NodeLoad(), captures=tuple(waiting)))
+    written: list[str] = []
+    for _ in waiting:
+        await node.beats.flush_tick()
+        rows = await service.pool.fetch("SELECT id FROM captures WHERE stats <> '{}'")
+        written += [row["id"] for row in rows if row["id"] not in written]
+    first, second, third = (each.capture_id for each in waiting)
+    assert written == [third, first, second]
 
 
 async def test_heartbeats_are_written_while_all_connections_are_taken(service: Service, dsn: str) -> None:
