@@ -12,7 +12,7 @@ from edumeet_recording.control.room_servers import note_returned
 from edumeet_recording.control.streams import note_changes
 from edumeet_recording.control.transitions import capture_over, limits_of, signal
 from edumeet_recording.domain.capture import LIVE, CaptureState
-from edumeet_recording.domain.job import JobSignal, Reason
+from edumeet_recording.domain.job import Job, JobSignal, Reason
 from edumeet_recording.store import captures, forwardings, jobs
 from edumeet_recording.store.captures import Capture
 from edumeet_recording.store.transaction import Channel, Transactor, Tx
@@ -48,50 +48,49 @@ class CaptureCommands:
         """Apply one report; one of another node, of an old epoch or of an ended capture changes nothing."""
 
         async def work(tx: Tx) -> None:
-            capture = await captures.locked(tx.conn, report.capture_id)
-            if capture is None:
+            found = await jobs.locked_with(tx.conn, report.capture_id)
+            if found is None:
                 log.warning("unknown_capture_reported", node_id=node_id, capture_id=report.capture_id)
                 return
+            capture, job = found
             if capture.node_id != node_id or capture.state not in LIVE:
                 return
             if report.error is not None:
-                await self._over(tx, capture, CaptureState.LOST, Reason.NODE_REFUSED, report.error)
+                await self._over(tx, found, CaptureState.LOST, Reason.NODE_REFUSED, report.error)
                 return
             if report.ports and capture.ports and report.ports != tuple(map(Port.model_validate, capture.ports)):
-                await self._over(tx, capture, CaptureState.LOST, Reason.NODE_LOST, FORGOTTEN)
+                await self._over(tx, found, CaptureState.LOST, Reason.NODE_LOST, FORGOTTEN)
                 return
             if report.ports and capture.state is CaptureState.ASSIGNED:
-                await self._prepared(tx, capture, report)
+                job = await self._prepared(tx, capture, job, report)
             if report.first_packet_at is not None:
                 at = datetime.fromtimestamp(report.first_packet_at, UTC)
-                await self._receiving(tx, capture, min(at, tx.now))
+                await self._receiving(tx, capture, job, min(at, tx.now))
             await note_changes(tx, capture, report)
 
         await self.db.run(work)
 
-    async def _prepared(self, tx: Tx, capture: Capture, report: CaptureReport) -> None:
-        if await captures.prepare(tx.conn, capture.node_id, report, tx.now) is None:
-            return
-        job = await jobs.locked(tx.conn, capture.job_id)
-        if job is None:
-            return
+    async def _prepared(self, tx: Tx, capture: Capture, job: Job | None, report: CaptureReport) -> Job | None:
+        """The ports are open; the job, as it is then."""
+        if await captures.prepare(tx.conn, capture.node_id, report, tx.now) is None or job is None:
+            return job
         if job.forwarding == "room-server":
             tx.hint(Channel.FORWARDING)
-            return
+            return job
         if await forwardings.forward(tx.conn, capture.id, capture.streams) is None:
-            return  # its job does not want it any more, and may be over
+            return job  # it does not want the capture any more, and may be over
         ports = [port.model_dump(by_alias=True) for port in report.ports]
         data = {"epoch": capture.epoch, "nodeId": capture.node_id, "ip": report.ip, "ports": ports}
         await jobs.note(tx.conn, job.id, event="rtp_forwarding", now=tx.now, data=data)
         tx.hint(Channel.EVENTS)
+        return await jobs.locked(tx.conn, job.id)
 
-    async def _receiving(self, tx: Tx, capture: Capture, first_packet_at: datetime) -> None:
+    async def _receiving(self, tx: Tx, capture: Capture, job: Job | None, first_packet_at: datetime) -> None:
         if await captures.receive(tx.conn, capture.node_id, capture.id, first_packet_at) is None:
             return
         for node_id in await captures.relieve(tx.conn, capture):
             tx.hint(Channel.NODE, node_id)
             tx.hint(Channel.FORWARDING)
-        job = await jobs.locked(tx.conn, capture.job_id)
         if job is not None:
             data = {"captureId": capture.id, "nodeId": capture.node_id, "epoch": capture.epoch}
             limits = limits_of(self.settings)
@@ -102,15 +101,18 @@ class CaptureCommands:
         """A capture that will not come back; its job is placed again, or finalized."""
 
         async def work(tx: Tx) -> None:
-            capture = await captures.locked(tx.conn, capture_id)
-            if capture is not None:
-                await self._over(tx, capture, CaptureState.LOST, reason, detail)
+            found = await jobs.locked_with(tx.conn, capture_id)
+            if found is not None:
+                await self._over(tx, found, CaptureState.LOST, reason, detail)
 
         await self.db.run(work)
 
-    async def _over(self, tx: Tx, capture: Capture, state: CaptureState, reason: Reason, detail: str) -> None:
-        """A capture ended by its node's fault, where its job still wanted it."""
-        if await capture_over(tx, limits_of(self.settings), capture, state, reason=reason, detail=detail):
+    async def _over(
+        self, tx: Tx, found: tuple[Capture, Job | None], state: CaptureState, reason: Reason, detail: str
+    ) -> None:
+        """A capture, read with its job, ended by its node's fault, where that still wanted it."""
+        capture, job = found
+        if await capture_over(tx, limits_of(self.settings), capture, state, reason=reason, detail=detail, job=job):
             await note_failure(tx, self.settings, capture.node_id, detail)
 
     async def node_lost(self, node_id: str, detail: str) -> None:
@@ -173,11 +175,11 @@ class CaptureCommands:
 
     async def _drained(self, node_id: str, drained: CaptureDrained) -> None:
         async def work(tx: Tx) -> None:
-            capture = await captures.locked(tx.conn, drained.capture_id)
-            if capture is None or capture.node_id != node_id:
+            found = await jobs.locked_with(tx.conn, drained.capture_id)
+            if found is None or found[0].node_id != node_id:
                 return
             detail = f"node {node_id} ended the capture by itself"
-            await self._over(tx, capture, CaptureState.DRAINED, Reason.NODE_LOST, detail)
+            await self._over(tx, found, CaptureState.DRAINED, Reason.NODE_LOST, detail)
 
         await self.db.run(work)
 

@@ -87,6 +87,11 @@ class Heartbeats:
         for report in beat.captures:
             self._stats[report.capture_id] = node_id, report
 
+    def renew(self, node_id: str, report: CaptureReport) -> None:
+        """What a report said was written: numbers that still wait must not undo it."""
+        if report.capture_id in self._stats:
+            self._stats[report.capture_id] = node_id, report
+
     async def flush_tick(self) -> None:
         """Write the heartbeats that came since the last tick."""
         loads, self._loads = self._loads, {}

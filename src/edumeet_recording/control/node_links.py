@@ -50,8 +50,8 @@ DESIRED_PAUSE_S = 0.05
 """What changes within this goes to the node at once: each time it is sent the whole of what it should do."""
 DESIRED_TOGETHER = 64
 """Nodes whose desired state is read by the same few queries."""
-REPORTS_AT_ONCE = 4
-"""Transactions with which the links of this replica apply reports; the API needs connections too."""
+REPORTS_SHARE = 2
+"""Reports of the links of this replica have one of so many connections: the API and the loops need some too."""
 
 
 async def apply_heartbeat(commands: CaptureCommands, node_id: str, beat: Heartbeat | HeartbeatPost) -> None:
@@ -121,7 +121,7 @@ class NodeLinks:
         self._sessions: dict[str, NodeSession] = {}
         self._beats = Heartbeats(beats_db or commands.db)
         self._book = LinkBook(commands.db, replica)
-        self._applying = asyncio.Semaphore(REPORTS_AT_ONCE)
+        self._applying = asyncio.Semaphore(commands.settings.database_pool_size // REPORTS_SHARE)
         self._desired = Together(partial(desired_of, commands.db), DESIRED_TOGETHER, repeatable=True)
 
     def wake(self, node_id: str) -> None:
@@ -243,6 +243,7 @@ class NodeLinks:
         async with self._applying:
             await self._commands.report(session.node_id, report)
         session.applied(report)
+        self._beats.renew(session.node_id, report)
 
     async def _heartbeat(self, session: NodeSession, beat: Heartbeat) -> None:
         """After the reports: what a stream did before is told by the numbers that are kept; and after the leases, for

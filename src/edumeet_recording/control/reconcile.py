@@ -73,11 +73,14 @@ async def _end_ghosts(tx: Tx, job_id: str) -> None:
 
 
 async def _end_abandoned(tx: Tx, settings: OrchestratorSettings, capture_id: str, node_id: str) -> None:
-    capture = await captures.locked(tx.conn, capture_id)
-    if capture is None or capture.wanted or capture.state not in LIVE:
+    found = await jobs.locked_with(tx.conn, capture_id)
+    if found is None:
         return
-    detail = f"node {node_id} has not ended it"
-    await capture_over(tx, limits_of(settings), capture, CaptureState.LOST, reason=Reason.DRAIN_DEADLINE, detail=detail)
+    capture, job = found
+    if capture.wanted or capture.state not in LIVE:
+        return
+    detail, reason = f"node {node_id} has not ended it", Reason.DRAIN_DEADLINE
+    await capture_over(tx, limits_of(settings), capture, CaptureState.LOST, reason=reason, detail=detail, job=job)
     facts = {"captureId": capture_id, "nodeId": node_id, "did": "gave its capacity back"}
     await _note(tx, capture.job_id, "capture_never_ended", facts)
 

@@ -33,19 +33,21 @@ def stats_row(node_id: str, report: CaptureReport) -> dict[str, Any]:
 async def note_changes(tx: Tx, capture: Capture, report: CaptureReport) -> None:
     """Write an event for each stream that stalled, recovered or cannot be decrypted since the numbers that are kept.
 
-    The new numbers are kept in the same transaction, so that every change is told once. Streams of a capture that is
-    not wanted any more may fall silent.
+    Such numbers are kept in the same transaction, so that every change is told once. Streams of a capture that is not
+    wanted any more may fall silent.
     """
     before = {stream["index"]: stream.get("state", StreamState.WAITING) for stream in capture.stats.get("streams", ())}
+    is_news = False
     for stream in report.streams:
         event = event_of(StreamState(before.get(stream.index, StreamState.WAITING)), stream.state)
+        is_news |= event is not None
         if event is not None and capture.wanted:
             await _note(tx, capture, event, stream)
             tx.hint(Channel.EVENTS)
             if stream.state is StreamState.STALLED:
                 await forwardings.ask_again(tx.conn, capture.id, tx.now)
                 tx.hint(Channel.FORWARDING)
-    if any(before.get(stream.index) != stream.state for stream in report.streams):
+    if is_news:
         await captures.store_stats(tx.conn, [stats_row(capture.node_id, report)])
 
 

@@ -111,10 +111,8 @@ async def insert(conn: Connection, job: Job, new: NewCapture, now: datetime) -> 
     )
 
 
-async def locked(conn: Connection, capture_id: str) -> Capture | None:
-    """One capture, read after its job was locked (`jobs.locked` says why)."""
-    if await _sql.lock_job_of(conn, id=capture_id) is None:
-        return None
+async def by_id(conn: Connection, capture_id: str) -> Capture | None:
+    """One capture. Who is to change it takes `jobs.locked_with`."""
     row = await _sql.capture_by_id(conn, id=capture_id)
     return None if row is None else capture_of(row)
 

@@ -12,7 +12,8 @@ from edumeet_recording.domain.deadlines import Heard, Limits
 from edumeet_recording.domain.job import Job, JobStatus
 from edumeet_recording.domain.request import JobOptions, NewJob, RequestStream, SrtpParameters
 from edumeet_recording.domain.tenant import Tenant
-from edumeet_recording.store.captures import NewCapture, stream_rows
+from edumeet_recording.store import captures
+from edumeet_recording.store.captures import Capture, NewCapture, stream_rows
 from edumeet_recording.store.db import Connection, load_queries
 from edumeet_recording.store.tenants import tenant_of
 from edumeet_recording.store.transaction import lock_key
@@ -168,6 +169,15 @@ async def locked(conn: Connection, job_id: str) -> Job | None:
     """
     row = await _sql.locked_job(conn, id=job_id)
     return None if row is None else job_of(row)
+
+
+async def locked_with(conn: Connection, capture_id: str) -> tuple[Capture, Job | None] | None:
+    """A capture, read after its job was locked, and that; no job where it was deleted. None: no such capture."""
+    row = await _sql.locked_job_of(conn, capture_id=capture_id)
+    capture = None if row is None else await captures.by_id(conn, capture_id)
+    if row is None or capture is None:
+        return None
+    return capture, None if row["deleted_at"] else job_of(row)
 
 
 async def locked_together(conn: Connection, job_ids: Sequence[str]) -> list[Job]:

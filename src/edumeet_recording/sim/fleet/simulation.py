@@ -262,6 +262,8 @@ def _settings(scenario: Scenario, fit: int, kubeconfig_file: Path) -> dict[str, 
         "MEDIA_ENDED_TIMEOUT_S": str(DAY_S),
         "TAPE_RETENTION_S": str(DAY_S),
         "METRICS_INTERVAL_S": "1",
+        # what a whole region does at the full hour waits for PostgreSQL more than for a core
+        "DATABASE_POOL_SIZE": "20",
         # nodes share their machine with the service: who is late is not to be taken for dead
         "HEARTBEAT_TIMEOUT_S": "30",
         "PREPARE_TIMEOUT_S": "60",

@@ -6,10 +6,6 @@ VALUES (
     :id, :job_id, :node_id, :role::capture_role, :epoch, :cost_mcpu, :cost_bytes_per_s, :streams, :storage, :placement,
     :now);
 
--- name: lock_job_of$
--- Lock the job of a capture, before the capture is read.
-SELECT id FROM recording_jobs WHERE id = (SELECT job_id FROM captures WHERE id = :id) FOR UPDATE;
-
 -- name: capture_by_id^
 -- One capture.
 SELECT * FROM captures WHERE id = :id;

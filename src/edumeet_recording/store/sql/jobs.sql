@@ -74,6 +74,10 @@ WHERE e.disabled_at IS NULL AND (e.tenant_id IS NULL OR e.tenant_id = new.tenant
 -- A job that was not deleted, locked before anything that belongs to it.
 SELECT * FROM recording_jobs WHERE id = :id AND deleted_at IS NULL FOR UPDATE;
 
+-- name: locked_job_of^
+-- The job of a capture, deleted or not, locked before the capture is read.
+SELECT * FROM recording_jobs WHERE id = (SELECT job_id FROM captures WHERE id = :capture_id) FOR UPDATE;
+
 -- name: locked_jobs
 -- Several jobs that were not deleted, locked in one order, so that none waits for another in a circle.
 SELECT * FROM recording_jobs WHERE id = ANY(:ids::text[]) AND deleted_at IS NULL ORDER BY id FOR UPDATE;
