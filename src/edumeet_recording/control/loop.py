@@ -22,8 +22,8 @@ class LoopBroken(Exception):
 class Loop:
     """A tick to be called every `interval_s` seconds (±10 %), or as soon as `wake` is set.
 
-    However often it is woken, it rests as long as its last tick took: what thousands of events a minute wake leaves
-    half of its time to what they are about.
+    However often it is woken, it rests as long as its last tick took, up to half of its interval: what thousands of
+    events a minute wake leaves time to what they are about.
 
     A tick that takes longer than `timeout_s` is cancelled and counts as a failure. `Unavailable` (the database is
     away) is no failure of the loop: it waits for its return.
@@ -63,10 +63,11 @@ class Loop:
             await self._sleep(time.monotonic() - began)
 
     async def _sleep(self, took_s: float) -> None:
-        await asyncio.sleep(min(took_s, self.interval_s))
-        jitter = random.uniform(0.9, 1.1)  # noqa: S311 -- spreads load, guards nothing
+        pause_s = self.interval_s * random.uniform(0.9, 1.1)  # noqa: S311 -- spreads load, guards nothing
+        rest_s = min(took_s, pause_s / 2)
+        await asyncio.sleep(rest_s)
         try:
-            async with asyncio.timeout(self.interval_s * jitter):
+            async with asyncio.timeout(pause_s - rest_s):
                 await self.wake.wait()
         except TimeoutError:
             return
