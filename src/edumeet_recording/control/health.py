@@ -22,8 +22,9 @@ log = structlog.get_logger()
 
 RECONNECT_S = 5.0
 """A node whose link broke has tried again by then."""
-MISSED_S = 2.0
-"""A heartbeat, sent each second and written down each half, is missing."""
+MISSED_S, MISSED_SHARE = 2.0, 2 / 3
+"""A heartbeat, sent each second and written down each half, is missing; or so much of the time-out is over, where that
+is longer: who gives nodes half a minute does not want them suspected after two seconds."""
 PROBED_AT_ONCE = 100
 """Nodes of one look that are probed, which costs milliseconds each: where thousands are silent, silence must do."""
 UNASKED = "its heartbeats have stopped; there are too many to ask each"
@@ -61,9 +62,8 @@ class HealthLoop:
 
     async def _look_around(self) -> None:
         await self._look()
-        suspects = await self.vigil.asked(
-            self.db.run(lambda tx: nodes.silent_ffmpeg_nodes(tx.conn, tx.now - timedelta(seconds=MISSED_S)))
-        )
+        late = timedelta(seconds=max(MISSED_S, MISSED_SHARE * self.settings.heartbeat_timeout_s))
+        suspects = await self.vigil.asked(self.db.run(lambda tx: nodes.silent_ffmpeg_nodes(tx.conn, tx.now - late)))
         missed = timedelta(seconds=min(ROOM_MISSED_S, self.settings.room_server_timeout_s))
         rooms = await self.vigil.asked(self.db.read(lambda tx: nodes.silent_room_servers(tx.conn, tx.now - missed)))
         ordered = sorted(suspects, key=_probed_late)

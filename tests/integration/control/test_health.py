@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 
 import httpx2
@@ -66,6 +67,19 @@ async def test_a_silent_node_loses_its_captures_and_its_url_is_named(service: Se
     assert "heartbeats have stopped" in reason
     assert "http://node-1:3000/health is unreachable" in reason
     assert (await service.job(job_id)).status is JobStatus.INTERRUPTED
+
+
+@pytest.mark.parametrize(("timeout_s", "is_late"), [(3, True), (30, False)])
+async def test_who_gives_nodes_longer_suspects_them_later(
+    service: Service, health: HealthLoop, timeout_s: float, is_late: bool
+) -> None:
+    patient = replace(health, settings=SETTINGS.model_copy(update={"heartbeat_timeout_s": timeout_s}))
+    patient.vigil = health.vigil
+    await service.node()
+    await service.pool.execute("UPDATE ffmpeg_nodes SET last_heartbeat = clock_timestamp() - interval '2.5 seconds'")
+    await patient.tick()
+    _, reason = await reason_of(service, "ffmpeg_nodes")
+    assert ("suspect" in reason) == is_late
 
 
 async def test_probes_that_take_long_count_as_silence(service: Service, health: HealthLoop) -> None:
