@@ -127,7 +127,11 @@ class OrchestratorSettings(CommonSettings):
         ),
     )
     max_body_bytes: int = Field(262144, ge=1024, le=16777216, description="Largest request body of the API.")
-    heartbeat_timeout_s: Seconds = Field(3, description="A node without heartbeat for this long is unhealthy.")
+    heartbeat_timeout_s: Seconds = Field(
+        3,
+        description="A node without heartbeat for this long is unhealthy; after two thirds of it, but not before two "
+        "seconds, it is asked, and gets nothing new.",
+    )
     room_server_timeout_s: Seconds = Field(
         30, description="A room server that has sent heartbeats and stops for this long is unhealthy."
     )

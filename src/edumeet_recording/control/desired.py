@@ -19,7 +19,7 @@ async def desired_of(db: Transactor, node_ids: Sequence[str]) -> list[Desired]:
         held = await nodes.desired_finalizations(tx.conn, node_ids)
         job_ids = [job.id for job in held]
         tape = await captures.tape_of_jobs(tx.conn, job_ids)
-        cut_short = await captures.cut_short(tx.conn, job_ids) if held else ()
+        cut_short = await captures.cut_short(tx.conn, job_ids)
         wanted = await nodes.desired_captures(tx.conn, node_ids)
         tasks: dict[str | None, list[FinalizeTask]] = {}
         for job in held:

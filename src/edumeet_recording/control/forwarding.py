@@ -75,6 +75,8 @@ class ForwardingLoop:
         for tell, found in ((_Telling.configure, start), (_Telling.stop, stop), (_Telling.ask_key_frame, broken)):
             for forwarding in found:
                 self._begin(tell, forwarding)
+        if forwardings.AT_ONCE in {len(start), len(stop)}:
+            self.db.notifier.hint(Channel.FORWARDING)  # there are more, and they need not wait for the next tick
 
     def close(self) -> None:
         """Wait for no answer any more: who leads next asks again."""

@@ -240,6 +240,8 @@ async def tape_of_jobs(conn: Connection, job_ids: Sequence[str]) -> dict[str, tu
 
 async def cut_short(conn: Connection, job_ids: Sequence[str]) -> frozenset[str]:
     """Of some jobs those that no node is known to have recorded until they were stopped."""
+    if not job_ids:
+        return frozenset()
     return frozenset([row["id"] async for row in _sql.cut_short(conn, job_ids=list(job_ids))])
 
 

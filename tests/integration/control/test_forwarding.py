@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 
+import pytest
 from tests.integration.control.conftest import Service
 
 from edumeet_recording.control.forwarding import ForwardingLoop
@@ -11,6 +12,7 @@ from edumeet_recording.domain.codecs import Codec, Kind
 from edumeet_recording.domain.job import JobStatus, Reason
 from edumeet_recording.rooms.base import RoomServerRefused, RoomServerUnreachable
 from edumeet_recording.store import forwardings
+from edumeet_recording.store.transaction import Channel
 from edumeet_recording.wire.node_link import SrtpKey
 from edumeet_recording.wire.room_link import (
     Configured,
@@ -102,6 +104,18 @@ async def test_while_a_room_server_takes_its_time_its_capture_is_read_no_more(se
     (found,) = await db.read(lambda tx: forwardings.to_forward(tx.conn, [], leading=True, now=now, busy=()))
     busy = {found.capture.id}
     assert not await db.read(lambda tx: forwardings.to_forward(tx.conn, [], leading=True, now=now, busy=busy))
+
+
+@pytest.mark.parametrize(("at_once", "again"), [(1, True), (2, False)])
+async def test_what_a_tick_leaves_out_does_not_wait_for_the_next(
+    service: Service, monkeypatch: pytest.MonkeyPatch, at_once: int, again: bool
+) -> None:
+    monkeypatch.setattr(forwardings, "AT_ONCE", at_once)
+    _, loop = await prepared(service, ARoomServer())
+    heard: list[str] = []
+    service.commands.db.notifier.tell_here(lambda channel, _payload: heard.append(channel))
+    await tick(loop)
+    assert (Channel.FORWARDING in heard) == again
 
 
 async def test_an_unreachable_room_server_is_named_and_asked_again(service: Service) -> None:

@@ -57,6 +57,7 @@ REPORT: dict[str, Any] = {
     "jobId": "4f0c",
     "startedAt": 1_800_000_000.0,
     "durationS": 100.0,
+    "endsBeforeStopS": 3.24,
     "file": {"bytes": 12_345_678, "sha256": "cd" * 32, "format": "mp4", "made": "high", "encoder": "libx264"},
     "parts": [{"startS": 0.0}, {"startS": 50.0}],
     "assets": [ASSET],
@@ -125,6 +126,7 @@ def test_it_says_what_the_report_says(parsed: Parsed) -> None:
 
     for said in (
         "1:40 (100.0 s)",
+        "3.2 s before the recording was stopped",
         "2027-01-15 08:00:00 UTC",
         "mp4, 12.3 MB, made by high by libx264",
         "1280 x 720",

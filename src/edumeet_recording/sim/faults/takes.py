@@ -194,7 +194,12 @@ async def _judged(deployment: Deployment, take: Take, recording: Recording) -> O
     plan = deployment.rooms.plan(_room(take.peer), _peer(take.peer))
     sent = [event for event in plan if first <= event.sent_at <= last]
     missing = [event for event in sent if not _found(event, content, began_at)]
-    failures = [*_file_failures(content), *_event_failures(missing, holes, report), *_hole_failures(holes, report)]
+    failures = [
+        *_file_failures(content),
+        *_event_failures(missing, holes, report),
+        *_hole_failures(holes, report),
+        *_end_failures(recording.stopped_at.timestamp() - ended_at, report),
+    ]
     gap_s = max((until - since for spans in holes.values() for since, until in spans), default=0.0)
     return Outcome(recording, gap_s, len(missing), tuple(f"{take.job_id}: {each}" for each in failures))
 
@@ -257,6 +262,16 @@ def _hole_failures(holes: dict[Kind, list[Span]], report: dict[str, Any]) -> lis
         for since, until in spans
         if until - since > _REPORTED_S and not any(start < until and end > since for start, end in _gaps(report, kind))
     ]
+
+
+def _end_failures(early_s: float, report: dict[str, Any]) -> list[str]:
+    """What the report does not tell of an end before the stop."""
+    told_s = float(report["endsBeforeStopS"])
+    return (
+        [f"it ends {early_s:.2f} s before its stop, and {told_s} are reported"]
+        if abs(told_s - max(0.0, early_s)) > 0.1
+        else []
+    )
 
 
 def _file_failures(content: ContentReport) -> list[str]:
