@@ -86,15 +86,14 @@ RETURNING n.id;
 -- successor yet. Such nodes are few, and found first.
 WITH left_by AS MATERIALIZED (
     SELECT id FROM ffmpeg_nodes WHERE deregistered_at IS NULL AND (is_draining OR (load ->> 'leaving')::boolean)
-), due AS (
-    SELECT c.id FROM captures c JOIN left_by ON left_by.id = c.node_id
-    WHERE c.wanted AND NOT c.leaving AND c.state IN ('assigned', 'prepared', 'forwarding', 'receiving')
-    UNION
-    SELECT id FROM captures
-    WHERE forwarding = 'changed' AND wanted AND NOT leaving
-      AND state IN ('assigned', 'prepared', 'forwarding', 'receiving')
 )
-SELECT * FROM captures WHERE id IN (SELECT id FROM due) ORDER BY created_at LIMIT :most;
+SELECT c.* FROM captures c JOIN left_by ON left_by.id = c.node_id
+WHERE c.wanted AND NOT c.leaving AND c.state IN ('assigned', 'prepared', 'forwarding', 'receiving')
+UNION ALL
+SELECT * FROM captures
+WHERE forwarding = 'changed' AND wanted AND NOT leaving AND state IN ('assigned', 'prepared', 'forwarding', 'receiving')
+  AND node_id NOT IN (SELECT id FROM left_by)
+ORDER BY created_at LIMIT :most;
 
 -- name: captures_to_shed
 -- Of some nodes that have too much to do the recording that brings least, unless one is on its way already.
